@@ -1,0 +1,211 @@
+// A validated configuration. The service part is frozen into each generation at its birth; the rest belongs to
+// the operator and is always the current one. Read from TOML by wire/config_toml.
+#pragma once
+
+#include <chrono>
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <core/ids.hpp>
+
+namespace handoff {
+
+// Every bound of a configuration, in one place.
+namespace limit {
+constexpr std::size_t name_length = 64;            // of services; also part of file names
+constexpr std::size_t listener_name_length = 255;  // sd_listen_fds_with_names(3)
+constexpr std::size_t listeners = 4096;
+constexpr std::uint32_t instances = 256;
+constexpr std::size_t checks = 32;
+constexpr std::size_t configuration_bytes = 1 << 20;
+constexpr std::uint32_t stored_descriptors = 512;
+constexpr duration longest{std::chrono::hours(24 * 30)};  // of any configured duration
+}  // namespace limit
+
+using command_line = std::vector<std::string>;  // command_line[0] is an absolute path
+
+// ---- listeners
+
+enum class socket_type { stream, datagram, seqpacket };
+
+struct inet_address {
+  std::string host;  // numeric IPv4 or IPv6, without brackets
+  std::uint16_t port = 0;
+  bool operator==(inet_address const&) const = default;
+};
+struct unix_address {
+  std::string path;  // absolute, or "@name" for the abstract namespace
+  bool operator==(unix_address const&) const = default;
+};
+struct systemd_address {  // adopted from LISTEN_FDS by the listener's name
+  bool operator==(systemd_address const&) const = default;
+};
+using listener_address = std::variant<inet_address, unix_address, systemd_address>;
+
+// The options of systemd.socket(5) that people know, by the same meaning.
+struct socket_options {
+  std::uint32_t backlog = 4096;
+  bool v6only = false;
+  bool freebind = false;
+  bool transparent = false;
+  bool keepalive = false;
+  bool nodelay = false;
+  std::string interface;
+  std::optional<std::uint32_t> mark;
+  std::optional<std::uint32_t> receive_buffer;  // bytes
+  std::optional<std::uint32_t> send_buffer;     // bytes
+  std::optional<std::uint32_t> fast_open;       // queue length
+  std::optional<duration> defer_accept;         // whole seconds
+  std::string user;                             // owner of a Unix path; empty: ours
+  std::string group;
+  std::uint32_t mode = 0666;  // of a Unix path
+  bool operator==(socket_options const&) const = default;
+};
+
+struct listener_settings {
+  std::string name;
+  listener_address address;
+  socket_type type = socket_type::stream;
+  socket_options options;
+  bool operator==(listener_settings const&) const = default;
+};
+
+std::string to_string(listener_settings const&);  // "0.0.0.0:80", "[::]:80", "udp://…", "unix:/path"
+
+// ---- the service: frozen at the birth of a generation
+
+enum class readiness { notify, exec, alive };
+
+struct ready_settings {
+  readiness when = readiness::notify;
+  duration timeout = std::chrono::seconds(30);
+  duration extend_max = std::chrono::minutes(10);  // EXTEND_TIMEOUT_USEC reaches no further than this after launch
+  command_line command;                            // readiness::exec: ready when it exits 0
+  duration interval = std::chrono::milliseconds(500);  // readiness::exec: between two runs
+  duration alive_for = std::chrono::seconds(1);        // readiness::alive
+  bool operator==(ready_settings const&) const = default;
+};
+
+struct drain_settings {
+  int signal = 15;  // SIGTERM
+  duration timeout = std::chrono::seconds(60);
+  duration kill_timeout = std::chrono::seconds(5);
+  bool operator==(drain_settings const&) const = default;
+};
+
+enum class output_kind { capture, journal, inherit, null, file };
+
+struct output_settings {
+  output_kind kind = output_kind::capture;
+  std::string path;  // output_kind::file
+  bool operator==(output_settings const&) const = default;
+};
+
+struct resource_limit {
+  std::string name;  // "nofile", "core", … as in setrlimit(2), without RLIMIT_, small letters
+  std::uint64_t soft = 0;
+  std::uint64_t hard = 0;  // UINT64_MAX: infinity
+  bool operator==(resource_limit const&) const = default;
+};
+
+struct service_settings {
+  std::string name;
+  command_line command;
+  std::uint32_t instances = 1;
+  std::string user;  // empty: ours
+  std::string group;
+  std::vector<std::string> supplementary_groups;
+  std::string working_directory = "/";
+  std::optional<std::uint32_t> umask;
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::string> environment_files;  // a leading '-' : may be missing
+  std::vector<std::string> pass_environment;
+  std::vector<resource_limit> limits;
+  std::optional<int> nice;
+  std::optional<int> oom_score_adjust;
+  bool no_new_privileges = false;
+  std::vector<std::string> ambient_capabilities;  // "CAP_NET_BIND_SERVICE"
+  output_settings output;
+  std::optional<duration> watchdog;
+  std::uint32_t fd_store_max = 0;
+  ready_settings ready;
+  drain_settings drain;
+  bool operator==(service_settings const&) const = default;
+};
+
+// ---- the operator's part
+
+struct restart_settings {
+  duration backoff_min = std::chrono::milliseconds(100);
+  duration backoff_max = std::chrono::seconds(30);
+  std::uint32_t burst = 5;  // crashes within `window` before the generation counts as bad
+  duration window = std::chrono::seconds(60);
+  bool operator==(restart_settings const&) const = default;
+};
+
+enum class strategy { handoff };
+
+struct rollout_settings {
+  handoff::strategy strategy = strategy::handoff;
+  duration bake{0};
+  std::uint32_t max_draining = 3;
+  std::uint32_t candidate_restarts = 0;
+  bool operator==(rollout_settings const&) const = default;
+};
+
+struct check_settings {
+  std::string name;
+  command_line command;
+  duration interval = std::chrono::seconds(1);
+  duration timeout = std::chrono::seconds(10);
+  std::uint32_t failures = 0;  // failed runs in a row that are forgiven
+  bool during_bake = false;
+  bool operator==(check_settings const&) const = default;
+};
+
+enum class hook { preflight, ready, switched, drained, failed };
+constexpr std::size_t hook_kinds = 5;
+
+struct hook_settings {
+  hook at = hook::preflight;
+  command_line command;
+  std::string user;  // empty: the service's
+  duration timeout = std::chrono::seconds(30);
+  bool operator==(hook_settings const&) const = default;
+};
+
+struct control_settings {
+  std::string group;               // members may call what `allow` names
+  std::vector<std::string> allow;  // method names, e.g. "Status"
+  bool operator==(control_settings const&) const = default;
+};
+
+enum class log_level { debug, info, warning, error };
+
+struct log_settings {
+  std::string file;  // empty: standard error
+  log_level level = log_level::info;
+  bool operator==(log_settings const&) const = default;
+};
+
+struct settings {
+  service_settings service;
+  std::vector<listener_settings> listeners;
+  restart_settings restart;
+  rollout_settings rollout;
+  std::vector<check_settings> checks;
+  std::vector<hook_settings> hooks;  // at most one for each kind
+  control_settings control;
+  log_settings log;
+  bool operator==(settings const&) const = default;
+};
+
+std::string_view to_string(hook);
+std::string_view to_string(strategy);
+
+}  // namespace handoff
