@@ -38,4 +38,7 @@ inline std::string to_string(instance_id const& id) {
   return std::to_string(number(id.generation)) + "." + std::to_string(id.index);
 }
 
+// As a configuration spells it: "1h30m", "30s", "500ms".
+std::string spell(duration);
+
 }  // namespace handoff

@@ -1,6 +1,8 @@
-// A validated configuration. The service part is frozen into each generation at its birth; the rest belongs to
-// the operator and is always the current one. Read from TOML by wire/config_toml.
+// A validated configuration. The service part is frozen into each generation at its birth; the rest belongs
+// to the operator and is always the current one. Read from TOML by wire/config_toml.
 #pragma once
+
+#include <core/ids.hpp>
 
 #include <chrono>
 #include <compare>
@@ -10,8 +12,6 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include <core/ids.hpp>
 
 namespace handoff {
 
@@ -24,6 +24,9 @@ constexpr std::uint32_t instances = 256;
 constexpr std::size_t checks = 32;
 constexpr std::size_t configuration_bytes = 1 << 20;
 constexpr std::uint32_t stored_descriptors = 512;
+constexpr std::uint32_t draining = 64;                    // generations at once
+constexpr std::uint32_t restart_burst = 10'000;           // crashes within a window
+constexpr std::uint32_t forgiven_failures = 10'000;       // of a check, in a row
 constexpr duration longest{std::chrono::hours(24 * 30)};  // of any configured duration
 }  // namespace limit
 
@@ -84,8 +87,9 @@ enum class readiness { notify, exec, alive };
 struct ready_settings {
   readiness when = readiness::notify;
   duration timeout = std::chrono::seconds(30);
-  duration extend_max = std::chrono::minutes(10);  // EXTEND_TIMEOUT_USEC reaches no further than this after launch
-  command_line command;                            // readiness::exec: ready when it exits 0
+  duration extend_max =
+      std::chrono::minutes(10);  // EXTEND_TIMEOUT_USEC reaches no further than this after launch
+  command_line command;          // readiness::exec: ready when it exits 0
   duration interval = std::chrono::milliseconds(500);  // readiness::exec: between two runs
   duration alive_for = std::chrono::seconds(1);        // readiness::alive
   bool operator==(ready_settings const&) const = default;

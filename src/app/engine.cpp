@@ -1,0 +1,42 @@
+#include "engine.hpp"
+
+#include <variant>
+
+namespace handoff {
+
+namespace {
+
+struct perform_with {
+  ports& to;
+  void operator()(act::prepare const& a) const { to.releases.prepare(a); }
+  void operator()(act::launch const& a) const { to.instances.launch(a.id); }
+  void operator()(act::ask_to_drain const& a) const { to.instances.ask_to_drain(a.id); }
+  void operator()(act::kill_instance const& a) const { to.instances.kill(a.id); }
+  void operator()(act::abort_instance const& a) const { to.instances.abort(a.id); }
+  void operator()(act::run_command const& a) const { to.commands.run(a.command); }
+  void operator()(act::cancel_command const& a) const { to.commands.cancel(a.command); }
+  void operator()(act::give_traffic const& a) const { to.traffic.give_to(a.generation); }
+  void operator()(act::reopen_listener const& a) const { to.traffic.reopen(a.listener); }
+  void operator()(act::forget const& a) const { to.releases.forget(a.generation); }
+  void operator()(act::finish const&) const { to.audience.finish(); }
+};
+
+}  // namespace
+
+void engine::perform(action const& a) { std::visit(perform_with{ports_}, a); }
+
+void engine::run() {
+  if (queue_.empty()) return;
+  while (!queue_.empty()) {
+    event next{ports_.clock.now(), std::move(queue_.front())};
+    queue_.pop_front();
+    transition t = step(std::move(state_), next);
+    state_ = std::move(t.next);
+    for (auto const& a : t.actions) perform(a);
+    for (auto const& a : t.answers) ports_.audience.hear(a);
+    for (auto const& f : t.facts) ports_.audience.hear(f, state_);
+  }
+  ports_.clock.wake_at(next_deadline(state_));
+}
+
+}  // namespace handoff

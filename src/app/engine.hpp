@@ -1,0 +1,31 @@
+// queue → step → perform, in order. The one place where decisions become effects; the simulator drives it too.
+#pragma once
+
+#include <deque>
+
+#include <core/ports.hpp>
+#include <core/step.hpp>
+
+namespace handoff {
+
+class engine {
+ public:
+  engine(ports p, state initial) : ports_(p), state_(std::move(initial)) {}
+
+  // Takes note; nothing happens before run().
+  void post(happening what) { queue_.push_back(std::move(what)); }
+
+  // Handles what was posted, and what that leads to, until the queue is empty. Not reentrant.
+  void run();
+
+  state const& current() const { return state_; }
+
+ private:
+  void perform(action const&);
+
+  ports ports_;
+  state state_;
+  std::deque<happening> queue_;
+};
+
+}  // namespace handoff

@@ -1,0 +1,102 @@
+// Everything the core asks for, as values, and what it says about it.
+#pragma once
+
+#include <expected>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <core/ids.hpp>
+#include <core/state.hpp>
+#include <core/verdict.hpp>
+
+namespace handoff {
+
+namespace act {
+
+// Read the configuration, or take the kept release of `source`; open the executable, bind new listeners.
+struct prepare {
+  rollout_number rollout{};
+  generation_number generation{};
+  generation_number source{};  // none: from the configuration
+};
+struct launch {
+  instance_id id;
+};
+struct ask_to_drain {
+  instance_id id;
+};
+struct kill_instance {  // SIGKILL to all its processes
+  instance_id id;
+};
+struct abort_instance {  // SIGABRT: the watchdog bit
+  instance_id id;
+};
+struct run_command {
+  handoff::command command;
+};
+struct cancel_command {
+  command_number command{};
+};
+// The generation has the traffic now. Shared listeners: every generation that holds them accepts; what is to be
+// done is to restore what services changed.
+struct give_traffic {
+  generation_number generation{};
+};
+struct reopen_listener {
+  std::size_t listener = 0;
+};
+struct forget {  // the release: nobody will launch it again
+  generation_number generation{};
+};
+struct finish {};  // everything is gone: leave the loop
+
+}  // namespace act
+
+using action =
+    std::variant<act::prepare, act::launch, act::ask_to_drain, act::kill_instance, act::abort_instance, act::run_command,
+                 act::cancel_command, act::give_traffic, act::reopen_listener, act::forget, act::finish>;
+
+// What happened, for the log, the watchers, the history and systemd: all of them tell the same.
+enum class fact_kind {
+  queued,    // a trigger waits for the rollout under way; detail: the cause
+  started,   // a rollout began; detail: the cause
+  stage,     // the rollout entered a stage; detail: its name
+  serving,   // the candidate has the traffic
+  verdict,   // the rollout ended
+  settled,   // nothing of a rollout that ended is left
+  instance_started,
+  instance_ready,
+  instance_exited,      // detail: how
+  instance_restarting,  // `wait` from now; detail: why
+  instance_killed,      // detail: why
+  draining,             // a generation, for `wait` at most
+  gone,                 // a generation
+  degraded,             // detail: why
+  recovered,
+  listener_reopened,  // `listener`; generation: the suspect
+  note,
+  stopping,
+};
+
+struct fact {
+  fact_kind kind = fact_kind::note;
+  rollout_number rollout{};
+  generation_number generation{};
+  std::optional<instance_id> instance;
+  std::string detail;
+  std::optional<handoff::verdict> verdict;
+  std::optional<duration> wait;
+  std::size_t listener = 0;
+};
+
+// To whoever asked: the number of the rollout that carries it out, or why not.
+struct answer {
+  request_number request{};
+  std::expected<rollout_number, std::string> outcome;
+};
+
+std::string_view to_string(fact_kind);
+
+}  // namespace handoff

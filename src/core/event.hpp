@@ -1,0 +1,97 @@
+// Everything that can happen, as values. Time is one of them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+
+#include <core/ids.hpp>
+#include <core/policy.hpp>
+#include <core/state.hpp>
+#include <core/verdict.hpp>
+
+namespace handoff {
+
+// ---- what people ask for; the answer carries the request's number
+
+struct upgrade_requested {
+  handoff::cause cause = cause::request;
+  request_number request{};
+};
+struct rollback_requested {
+  request_number request{};
+};
+struct abort_requested {
+  request_number request{};
+};
+struct stop_requested {  // a second one kills at once
+  request_number request{};
+};
+struct policy_changed {  // `handoff reload`
+  operator_policy policy;
+};
+
+// ---- what became of actions
+
+struct prepared {
+  rollout_number rollout{};
+  generation_policy generation;
+  operator_policy policy;
+};
+struct preparation_failed {
+  rollout_number rollout{};
+  handoff::verdict verdict;
+};
+struct launched {
+  instance_id id;
+};
+struct launch_failed {  // instead of exited
+  instance_id id;
+  std::string reason;
+  bool transient = false;  // EAGAIN, ETOOMANYREFS: worth trying again
+};
+struct command_finished {
+  command_number command{};
+  std::optional<std::string> failure;
+};
+
+// ---- what services do
+
+struct became_ready {  // READY=1; counts where the generation waits for it
+  instance_id id;
+};
+struct exited {
+  instance_id id;
+  std::string reason;  // "exited 1", "killed by SIGSEGV"
+};
+struct extended {  // EXTEND_TIMEOUT_USEC=
+  instance_id id;
+  duration by{};
+};
+struct watchdog_fed {
+  instance_id id;
+  std::optional<duration> interval;  // WATCHDOG_USEC=
+};
+struct watchdog_pulled {  // WATCHDOG=trigger
+  instance_id id;
+};
+struct listener_shut {  // for everybody, by a service
+  std::size_t listener = 0;
+};
+struct listener_replaced {  // it could not be opened again: who holds the old socket is deaf
+  std::size_t listener = 0;
+};
+
+struct time_passed {};
+
+using happening =
+    std::variant<upgrade_requested, rollback_requested, abort_requested, stop_requested, policy_changed, prepared,
+                 preparation_failed, launched, launch_failed, command_finished, became_ready, exited, extended,
+                 watchdog_fed, watchdog_pulled, listener_shut, listener_replaced, time_passed>;
+
+struct event {
+  instant at{};
+  happening what;
+};
+
+}  // namespace handoff

@@ -1,0 +1,25 @@
+#include "policy.hpp"
+
+namespace handoff {
+
+generation_policy generation_policy_of(service_settings const& s) {
+  return {.instances = s.instances,
+          .when = s.ready.when,
+          .ready_timeout = s.ready.timeout,
+          .extend_max = s.ready.extend_max,
+          .probe_interval = s.ready.interval,
+          .alive_for = s.ready.alive_for,
+          .drain_timeout = s.drain.timeout,
+          .kill_timeout = s.drain.kill_timeout,
+          .watchdog = s.watchdog};
+}
+
+operator_policy operator_policy_of(settings const& s) {
+  operator_policy policy{.restart = s.restart, .rollout = s.rollout, .checks = {}, .hooks = {}};
+  for (auto const& c : s.checks)
+    policy.checks.push_back({c.name, c.interval, c.timeout, c.failures, c.during_bake});
+  for (auto const& h : s.hooks) policy.hooks[static_cast<std::size_t>(h.at)] = h.timeout;
+  return policy;
+}
+
+}  // namespace handoff

@@ -1,0 +1,51 @@
+// The part of a configuration that decisions need: counts, durations and bounds, and no text but names.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <core/settings.hpp>
+
+namespace handoff {
+
+// Frozen into a generation at its birth.
+struct generation_policy {
+  std::uint32_t instances = 1;
+  readiness when = readiness::notify;
+  duration ready_timeout = std::chrono::seconds(30);
+  duration extend_max = std::chrono::minutes(10);
+  duration probe_interval = std::chrono::milliseconds(500);
+  duration alive_for = std::chrono::seconds(1);
+  duration drain_timeout = std::chrono::seconds(60);
+  duration kill_timeout = std::chrono::seconds(5);
+  std::optional<duration> watchdog;
+
+  bool operator==(generation_policy const&) const = default;
+};
+
+struct check_policy {
+  std::string name;
+  duration interval{};
+  duration timeout{};
+  std::uint32_t failures = 0;
+  bool during_bake = false;
+
+  bool operator==(check_policy const&) const = default;
+};
+
+// The operator's: always the one read last.
+struct operator_policy {
+  restart_settings restart;
+  rollout_settings rollout;
+  std::vector<check_policy> checks;
+  std::array<std::optional<duration>, hook_kinds> hooks;  // timeout of each hook that is configured
+
+  bool operator==(operator_policy const&) const = default;
+};
+
+generation_policy generation_policy_of(service_settings const&);
+operator_policy operator_policy_of(settings const&);
+
+}  // namespace handoff

@@ -1,0 +1,59 @@
+// The verbs the engine needs from the world. handoffd implements them with processes and sockets, the simulator
+// with fakes. What becomes of an action comes back as an event, never as a return value.
+#pragma once
+
+#include <optional>
+
+#include <core/action.hpp>
+
+namespace handoff {
+
+struct launcher {
+  virtual ~launcher() = default;
+  virtual void launch(instance_id const&) = 0;  // → launched or launch_failed, then exited once
+  virtual void ask_to_drain(instance_id const&) = 0;
+  virtual void kill(instance_id const&) = 0;   // all its processes
+  virtual void abort(instance_id const&) = 0;  // SIGABRT, for a core
+};
+
+struct release_store {
+  virtual ~release_store() = default;
+  virtual void prepare(act::prepare const&) = 0;  // → prepared or preparation_failed
+  virtual void forget(generation_number) = 0;
+};
+
+struct command_runner {
+  virtual ~command_runner() = default;
+  virtual void run(command const&) = 0;  // → command_finished
+  virtual void cancel(command_number) = 0;
+};
+
+struct traffic {
+  virtual ~traffic() = default;
+  virtual void give_to(generation_number) = 0;
+  virtual void reopen(std::size_t listener) = 0;  // → listener_replaced where it cannot be opened again
+};
+
+struct alarm_clock {
+  virtual ~alarm_clock() = default;
+  virtual instant now() = 0;
+  virtual void wake_at(std::optional<instant>) = 0;  // → time_passed
+};
+
+struct audience {
+  virtual ~audience() = default;
+  virtual void hear(fact const&, state const&) = 0;
+  virtual void hear(answer const&) = 0;
+  virtual void finish() = 0;  // everything is gone
+};
+
+struct ports {
+  launcher& instances;
+  release_store& releases;
+  command_runner& commands;
+  handoff::traffic& traffic;
+  alarm_clock& clock;
+  handoff::audience& audience;
+};
+
+}  // namespace handoff

@@ -1,0 +1,47 @@
+#include "settings.hpp"
+
+namespace handoff {
+
+namespace {
+
+std::string text(inet_address const& at, socket_type type) {
+  bool v6 = at.host.find(':') != std::string::npos;
+  std::string host = v6 ? "[" + at.host + "]" : at.host;
+  return (type == socket_type::datagram ? "udp://" : "") + host + ":" + std::to_string(at.port);
+}
+
+std::string text(unix_address const& at, socket_type) { return "unix:" + at.path; }
+
+std::string text(systemd_address const&, socket_type) { return "systemd"; }
+
+}  // namespace
+
+std::string to_string(listener_settings const& listener) {
+  return std::visit([&](auto const& address) { return text(address, listener.type); }, listener.address);
+}
+
+std::string_view to_string(hook at) {
+  switch (at) {
+    case hook::preflight:
+      return "preflight";
+    case hook::ready:
+      return "ready";
+    case hook::switched:
+      return "switched";
+    case hook::drained:
+      return "drained";
+    case hook::failed:
+      return "failed";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(strategy plan) {
+  switch (plan) {
+    case strategy::handoff:
+      return "handoff";
+  }
+  return "unknown";
+}
+
+}  // namespace handoff

@@ -1,0 +1,113 @@
+#include "state.hpp"
+
+#include <algorithm>
+
+namespace handoff {
+
+namespace {
+
+template <class Generations, class Predicate>
+auto* find_in(Generations& all, Predicate matches) {
+  auto found = std::ranges::find_if(all, matches);
+  return found == all.end() ? nullptr : &*found;
+}
+
+// Collects the earliest of many moments.
+struct earliest {
+  std::optional<instant> at;
+  void consider(instant moment) { at = at ? std::min(*at, moment) : moment; }
+};
+
+bool is_active(rollout const& r, std::size_t check) {
+  if (r.phase != rollout_phase::executing || !r.entered || r.position >= r.plan.size()) return false;
+  auto const& here = r.plan[r.position];
+  if (std::holds_alternative<check_step>(here)) return !r.checks[check].passed;
+  return std::holds_alternative<bake_step>(here) && r.policy.checks[check].during_bake;
+}
+
+void consider(earliest& e, instance const& i, readiness when, bool launcher_is_free) {
+  switch (i.phase) {
+    case instance_phase::queued:
+      if (launcher_is_free) e.consider(i.until);
+      break;
+    case instance_phase::starting:
+      if (when == readiness::alive || (when == readiness::exec && i.probe == command_number{}))
+        e.consider(i.probe_at);
+      e.consider(i.until);
+      break;
+    case instance_phase::ready:
+      if (i.watchdog) e.consider(i.watchdog_due);
+      break;
+    case instance_phase::launching:
+    case instance_phase::draining:
+    case instance_phase::killed: e.consider(i.until); break;
+    case instance_phase::gone: break;
+  }
+}
+
+void consider(earliest& e, rollout const& r) {
+  if (r.phase != rollout_phase::executing || r.position >= r.plan.size() || !r.entered) return;
+  if (std::holds_alternative<bake_step>(r.plan[r.position]) && !r.baked) e.consider(r.bake_until);
+  for (std::size_t n = 0; n < r.checks.size(); ++n)
+    if (is_active(r, n) && r.checks[n].running == command_number{}) e.consider(r.checks[n].next_run);
+}
+
+}  // namespace
+
+generation* state::with_role(handoff::role wanted) {
+  return find_in(generations, [&](auto const& g) { return g.role == wanted; });
+}
+generation const* state::with_role(handoff::role wanted) const {
+  return find_in(generations, [&](auto const& g) { return g.role == wanted; });
+}
+generation* state::find(generation_number n) {
+  return find_in(generations, [&](auto const& g) { return g.number == n; });
+}
+generation const* state::find(generation_number n) const {
+  return find_in(generations, [&](auto const& g) { return g.number == n; });
+}
+
+instance* state::find(instance_id const& id) {
+  generation* g = find(id.generation);
+  if (g == nullptr) return nullptr;
+  return find_in(g->instances, [&](auto const& i) { return i.id == id; });
+}
+
+std::size_t state::draining() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(generations, [](auto const& g) { return g.role == role::draining; }));
+}
+
+std::optional<instant> next_deadline(state const& s) {
+  earliest e;
+  bool launching = std::ranges::any_of(s.generations, [](auto const& g) {
+    return std::ranges::any_of(g.instances, [](auto const& i) { return i.phase == instance_phase::launching; });
+  });
+  for (auto const& g : s.generations) {
+    for (auto const& i : g.instances) consider(e, i, g.policy.when, !launching);
+    bool calming = s.degraded && g.role == role::live &&
+                   std::ranges::all_of(g.instances, [](auto const& i) { return i.phase == instance_phase::ready; });
+    if (calming) e.consider(g.crashes.calm_at(s.policy.restart));
+  }
+  for (auto const& c : s.commands) e.consider(c.deadline);
+  if (s.rollout) consider(e, *s.rollout);
+  if (s.retry_at) e.consider(*s.retry_at);
+  return e.at;
+}
+
+std::string_view to_string(instance_phase phase) {
+  constexpr std::string_view names[] = {"queued", "launching", "starting", "ready", "draining", "killed", "gone"};
+  return names[static_cast<std::size_t>(phase)];
+}
+
+std::string_view to_string(role r) {
+  constexpr std::string_view names[] = {"candidate", "live", "draining"};
+  return names[static_cast<std::size_t>(r)];
+}
+
+std::string_view to_string(cause c) {
+  constexpr std::string_view names[] = {"start", "HUP", "request", "retry", "rollback", "repair"};
+  return names[static_cast<std::size_t>(c)];
+}
+
+}  // namespace handoff

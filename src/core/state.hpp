@@ -1,0 +1,127 @@
+// Everything a supervisor knows when it decides: generations with their instances, the rollout under way, the one
+// trigger behind it, the commands in flight. Plain values; deadlines are moments, not timers.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <core/ids.hpp>
+#include <core/plan.hpp>
+#include <core/policy.hpp>
+#include <core/restarts.hpp>
+
+namespace handoff {
+
+//   queued ──► launching ──► starting ──► ready
+//     ▲            │             │          │        asked to leave: draining ──► killed ──► gone
+//     └────────────┴── crashed ──┴──────────┘        not answering (start, watchdog): killed, then again queued
+enum class instance_phase { queued, launching, starting, ready, draining, killed, gone };
+
+struct instance {
+  instance_id id;
+  instance_phase phase = instance_phase::queued;
+  instant until{};  // queued: not before; launching, starting: ready deadline; draining: kill; killed: kill again
+  instant launched_at{};
+  std::optional<instant> trying_since;  // launches that failed for want of resources are tried again since then
+  instant watchdog_due{};            // when ready and watched
+  std::optional<duration> watchdog;  // WATCHDOG_USEC= may change it
+  command_number probe{};            // readiness::exec: the run in flight
+  instant probe_at{};                // readiness::exec: the next run; readiness::alive: ready then
+  std::uint32_t failures = 0;        // in a row
+  std::uint32_t restarts = 0;
+
+  bool is_running() const { return phase != instance_phase::queued && phase != instance_phase::gone; }
+};
+
+enum class role { candidate, live, draining };
+
+struct generation {
+  generation_number number{};
+  generation_policy policy;
+  handoff::role role = role::candidate;
+  std::vector<instance> instances;
+  crash_history crashes;
+  rollout_number dismissed_by{};  // draining: whose verdict sent it away; 0: a stop
+  bool served = false;            // was live once
+  std::uint32_t candidate_crashes = 0;
+};
+
+enum class cause { start, signal, request, retry, rollback, repair };
+
+struct check_progress {
+  command_number running{};
+  instant next_run{};
+  std::uint32_t failures = 0;  // in a row
+  bool passed = false;
+};
+
+enum class rollout_phase { waiting_for_room, preparing, executing };
+
+struct rollout {
+  rollout_number number{};
+  handoff::cause cause = cause::start;
+  generation_number source{};  // rollback, repair: whose release is launched again
+  rollout_phase phase = rollout_phase::waiting_for_room;
+  generation_number candidate{};  // none until prepared
+  handoff::plan plan;
+  std::size_t position = 0;
+  bool entered = false;  // plan[position] was begun
+  instant started{};
+  operator_policy policy;  // as it was when the plan was made
+  instant bake_until{};
+  bool baked = false;
+  command_number hook{};  // in flight
+  std::vector<check_progress> checks;
+};
+
+struct trigger {
+  rollout_number number{};
+  handoff::cause cause = cause::start;
+  generation_number source{};
+};
+
+struct command {
+  enum class purpose { hook, check, probe };
+  command_number number{};
+  purpose what = purpose::hook;
+  hook at = hook::preflight;  // purpose::hook
+  std::size_t check = 0;      // purpose::check
+  instance_id instance;       // purpose::probe
+  generation_number generation{};
+  instant deadline{};
+};
+
+enum class lifecycle { running, stopping, stopped };
+
+struct state {
+  operator_policy policy;
+  handoff::lifecycle lifecycle = lifecycle::running;
+  std::vector<generation> generations;  // at most one candidate and one live
+  std::optional<handoff::rollout> rollout;
+  std::optional<trigger> pending;  // what all triggers during a rollout became
+  std::vector<command> commands;
+  generation_number previous{};  // what a rollback goes to; its release is kept though it may be gone
+  generation_number last_generation{};
+  rollout_number last_rollout{};
+  command_number last_command{};
+  std::optional<instant> retry_at;  // nothing serves: the next try
+  std::uint32_t failed_starts = 0;  // in a row
+  bool degraded = false;
+
+  generation const* with_role(role) const;
+  generation const* find(generation_number) const;
+  generation* with_role(role);
+  generation* find(generation_number);
+  instance* find(instance_id const&);  // nothing for an earlier incarnation
+  std::size_t draining() const;
+};
+
+// The earliest moment at which step() wants to hear that time passed.
+std::optional<instant> next_deadline(state const&);
+
+std::string_view to_string(instance_phase);
+std::string_view to_string(role);
+std::string_view to_string(cause);
+
+}  // namespace handoff

@@ -1,0 +1,30 @@
+// The supervisor's mind: a pure function from what is and what happened to what is next and what is to be done.
+//
+//   trigger ─► waiting for room ─► preparing ─► plan[0] ─► … ─► plan[n] ─► promoted: candidate becomes live,
+//                    │                 │           │               │         old live drains
+//                    └── abort, stop ──┴── failed, refused, crashed┘
+//                                      ▼
+//                         rolled back or refused: candidate drains, live never noticed
+//
+// A verdict is a change of role, so news that comes too late ("ready" of a condemned candidate) finds a draining
+// generation and changes nothing. Time is compared, never read: next_deadline() says when to call again.
+#pragma once
+
+#include <vector>
+
+#include <core/action.hpp>
+#include <core/event.hpp>
+#include <core/state.hpp>
+
+namespace handoff {
+
+struct transition {
+  state next;
+  std::vector<action> actions;  // to be performed in this order
+  std::vector<fact> facts;
+  std::vector<answer> answers;
+};
+
+transition step(state, event const&);
+
+}  // namespace handoff

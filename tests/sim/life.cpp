@@ -1,0 +1,77 @@
+// One random life.
+#include "world.hpp"
+
+namespace handoff::sim {
+
+namespace {
+
+// splitmix64: small, fast, and every seed is a good one.
+class dice {
+ public:
+  explicit dice(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next() {
+    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+    return z ^ (z >> 31);
+  }
+  std::size_t below(std::size_t n) { return static_cast<std::size_t>(next() % n); }
+  bool one_in(std::size_t n) { return below(n) == 0; }
+
+ private:
+  std::uint64_t state_;
+};
+
+rules random_rules(dice& d) {
+  rules r;
+  auto& g = r.now.generation;
+  g.instances = 1 + static_cast<std::uint32_t>(d.below(3));
+  g.when = d.one_in(4) ? readiness::alive : d.one_in(4) ? readiness::exec : readiness::notify;
+  if (d.one_in(4)) g.watchdog = duration(10'000);
+  auto& p = r.now.policy;
+  if (d.one_in(2)) p.rollout.bake = duration(20'000);
+  p.rollout.max_draining = 1 + static_cast<std::uint32_t>(d.below(3));
+  p.rollout.candidate_restarts = d.one_in(4) ? 1 : 0;
+  p.restart.burst = 2 + static_cast<std::uint32_t>(d.below(3));
+  for (auto& hook : p.hooks)
+    if (d.one_in(5)) hook = duration(5'000);
+  if (d.one_in(3)) p.checks.push_back({"first", duration(1'000), duration(2'000), 1, d.one_in(2)});
+  if (d.one_in(6)) p.checks.push_back({"second", duration(3'000), duration(2'000), 0, true});
+  r.listeners = 1 + d.below(2);
+  r.stops = d.one_in(6);
+  return r;
+}
+
+// Stops and lost listeners are rare, good news is common: else no life would see a second generation.
+choice pick(dice& d, std::vector<choice> const& from) {
+  using kind = choice::kind;
+  for (int tries = 0; tries < 3; ++tries) {
+    choice const& c = from[d.below(from.size())];
+    bool helpful = c.what == kind::launched || c.what == kind::becomes_ready || c.what == kind::command_succeeds ||
+                   c.what == kind::upgrade;
+    if (helpful || d.one_in(4)) return c;
+  }
+  return from[d.below(from.size())];
+}
+
+}  // namespace
+
+std::string live_through(std::uint64_t seed, std::vector<std::string>* history) {
+  dice d(seed);
+  rules r = random_rules(d);
+  r.keep_history = history != nullptr;
+  r.triggers = 1 + static_cast<unsigned>(d.below(5));
+  world w(r);
+  w.start();
+  std::size_t length = 4 + d.below(28);
+  for (std::size_t n = 0; n < length && w.broken().empty(); ++n) {
+    auto const& choices = w.choices();
+    if (choices.empty()) break;
+    w.happen(pick(d, choices));
+  }
+  if (w.broken().empty()) w.come_to_rest();
+  if (history != nullptr) *history = w.history();
+  return w.broken();
+}
+
+}  // namespace handoff::sim

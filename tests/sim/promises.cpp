@@ -1,0 +1,157 @@
+// The promises of the README, checked after everything that happens, against what the world saw.
+#include <algorithm>
+
+#include "world.hpp"
+
+namespace handoff::sim {
+
+void world::expect(bool holds, char const* promise) {
+  if (!holds && broken_.empty()) broken_ = promise;
+}
+
+void world::record_verdict(fact const& f) {
+  auto& r = rollouts_[f.rollout];
+  expect(!r.verdict, "8: a rollout has one verdict");
+  r.verdict = f.verdict->kind;
+  r.generation = f.generation;
+  if (f.verdict->kind != verdict_kind::promoted) {
+    expect(!f.verdict->reason.empty(), "8: who failed is told why");
+    return;
+  }
+  expect(r.served, "8: promoted means that it serves");
+  release const* candidate = find(f.generation);
+  expect(candidate != nullptr && candidate->traffic && ready_of(f.generation) == candidate->instances,
+         "2: only who is ready and has the traffic is promoted");
+  for (auto at : {hook::preflight, hook::ready, hook::switched}) {
+    bool configured = rules_.now.policy.hooks[static_cast<std::size_t>(at)].has_value();
+    expect(!configured || candidate->hooks_passed.contains(at), "2: every gate held before the promotion");
+  }
+  previous_ = live_;
+  live_ = f.generation;
+  live_was_told_ = false;  // the successor stands
+}
+
+void world::hear(fact const& f, state const&) {
+  if (rules_.keep_history) history_.push_back("    " + std::string(to_string(f.kind)) + " " + f.detail);
+  if (f.rollout == rollout_number{}) return;
+  auto& r = rollouts_[f.rollout];
+  switch (f.kind) {
+    case fact_kind::started:
+      expect(!r.started && !r.verdict, "6: a rollout starts once");
+      r.started = true;
+      break;
+    case fact_kind::serving: r.served = true; break;
+    case fact_kind::queued: accepted_.insert(f.rollout); break;
+    case fact_kind::verdict: record_verdict(f); break;
+    case fact_kind::settled:
+      expect(r.verdict && !r.settled, "8: a rollout settles once, after its verdict");
+      r.settled = true;
+      break;
+    default: break;
+  }
+}
+
+void world::hear(answer const& a) {
+  expect(answers_due_ > 0, "8: one answer a request");
+  --answers_due_;
+  if (!a.outcome) return expect(!a.outcome.error().empty(), "8: a refusal says why");
+  accepted_.insert(*a.outcome);
+}
+
+void world::check_promises() {
+  state const& s = engine_.current();
+  for (bool open : open_) expect(open, "1: the door stays open");
+  expect(answers_due_ == 0, "8: whoever asked was answered");
+  expect(!live_was_told_ || stop_asked_, "2: nobody leaves before the successor stands");
+
+  auto with_role = [&](role wanted) {
+    return std::ranges::count_if(s.generations, [&](auto const& g) { return g.role == wanted; });
+  };
+  expect(with_role(role::candidate) <= 1 && with_role(role::live) <= 1, "6: one rollout at a time");
+  expect(with_role(role::draining) <= static_cast<std::ptrdiff_t>(s.policy.rollout.max_draining) + 1,
+         "5: draining generations have a cap");
+
+  generation const* live = s.with_role(role::live);
+  bool serving = live_ != no_generation && !stop_asked_;
+  expect(!serving || (live != nullptr && live->number == live_), "3: the last good one serves");
+  if (serving && live != nullptr)
+    for (auto const& i : live->instances)
+      expect(i.is_running() || i.phase == instance_phase::queued, "1: somebody serves, or is on the way");
+
+  for (auto const& p : processes_) {
+    generation const* g = s.find(p.id.generation);
+    expect(g != nullptr, "7: no process is forgotten");
+    bool overdue = p.was_told && p.now == condition::told && g != nullptr && now_ > p.told_at + g->policy.drain_timeout;
+    expect(!overdue, "5: no process outlives its drain");
+    bool stale = g != nullptr && g->role == role::draining && !p.was_told && p.now != condition::killed;
+    expect(!stale, "3: a condemned generation is told to leave");
+  }
+  for (auto const& r : releases_) {
+    bool wanted = s.find(r.number) != nullptr || r.number == s.previous;
+    expect(r.kept == wanted, "7: releases are kept while they are wanted, no longer");
+  }
+  expect(s.commands.size() == commands_.size(), "7: no command is forgotten");
+  expect(rests() || wake_at_ || finished_, "5: every wait has a deadline");
+}
+
+// Nothing is on its way any more: live serves with all its instances, or everything has ended.
+bool world::rests() const {
+  state const& s = engine_.current();
+  if (s.rollout || s.pending || !commands_.empty()) return false;
+  if (stop_asked_) return finished_;
+  if (s.generations.size() != 1 || s.generations[0].role != role::live) return false;
+  return std::ranges::all_of(s.generations[0].instances,
+                             [](auto const& i) { return i.phase == instance_phase::ready; });
+}
+
+void world::check_rest() {
+  state const& s = engine_.current();
+  expect(rests(), "5: everything ends");
+  if (finished_) {
+    expect(processes_.empty() && commands_.empty(), "7: nothing is left behind");
+  } else {
+    expect(s.generations.size() == 1 && processes_.size() == s.generations[0].instances.size(),
+           "7: what runs is live and nothing else");
+    expect(!s.degraded || s.generations[0].crashes.exhausted(now_, s.policy.restart) || wake_at_,
+           "8: degraded ends");
+  }
+  for (auto const& [number, r] : rollouts_) {
+    expect(r.verdict.has_value(), "6: no trigger is lost");
+    expect(r.settled, "8: every rollout settles");
+    bool promoted = r.verdict == verdict_kind::promoted;
+    bool later = r.generation < live_;
+    expect(!promoted || later || r.generation == live_, "8: who was promoted served");
+  }
+  for (auto number : accepted_)
+    expect(number == rollout_number{} || rollouts_.contains(number), "6: an accepted trigger becomes a rollout");
+}
+
+// The calm after the storm: every process does what it should, the killed die, the deaf are killed in time.
+void world::help_along() {
+  for (std::size_t i = 0; i < processes_.size(); ++i) {
+    auto& p = processes_[i];
+    if (p.now == condition::killed) return happen({choice::kind::exits, i});
+    if (p.now == condition::launching) return happen({choice::kind::launched, i});
+    bool by_word = rules_.now.generation.when == readiness::notify;
+    if (p.now == condition::starting && by_word) return happen({choice::kind::becomes_ready, i});
+  }
+  if (!commands_.empty()) return happen({choice::kind::command_succeeds, 0});
+  if (!wake_at_) return;
+  now_ = std::max(now_, *wake_at_);
+  if (rules_.now.generation.watchdog)
+    for (auto const& p : processes_) engine_.post(watchdog_fed{p.id, {}});
+  engine_.post(time_passed{});
+  engine_.run();
+  check_promises();
+}
+
+bool world::come_to_rest() {
+  quiet_ = true;
+  rules_.mischief = 0;
+  constexpr int patience = 400;
+  for (int n = 0; n < patience && broken_.empty() && !rests(); ++n) help_along();
+  if (broken_.empty()) check_rest();
+  return broken_.empty();
+}
+
+}  // namespace handoff::sim

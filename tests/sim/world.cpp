@@ -1,0 +1,321 @@
+#include "world.hpp"
+
+#include <algorithm>
+
+namespace handoff::sim {
+
+using kind = choice::kind;
+
+world::world(rules r) : rules_(std::move(r)), engine_(all_ports(), state{.policy = rules_.now.policy}) {
+  open_.assign(rules_.listeners, true);
+}
+
+world::world(world const& o)
+    : rules_(o.rules_),
+      engine_(all_ports(), o.engine_.current()),
+      now_(o.now_),
+      wake_at_(o.wake_at_),
+      processes_(o.processes_),
+      ghosts_(o.ghosts_),
+      releases_(o.releases_),
+      commands_(o.commands_),
+      open_(o.open_),
+      rollouts_(o.rollouts_),
+      accepted_(o.accepted_),
+      live_(o.live_),
+      previous_(o.previous_),
+      live_was_told_(o.live_was_told_),
+      listener_lost_(o.listener_lost_),
+      next_is_broken_(o.next_is_broken_),
+      next_is_missing_(o.next_is_missing_),
+      stop_asked_(o.stop_asked_),
+      finished_(o.finished_),
+      quiet_(o.quiet_),
+      answers_due_(o.answers_due_),
+      queued_(o.queued_),
+      broken_(o.broken_),
+      history_(o.history_) {}
+
+void world::start() {
+  engine_.post(upgrade_requested{cause::start, {}});
+  engine_.run();
+  check_promises();
+}
+
+// ---- what may happen next
+
+void world::add_choices_of(process const& p, std::size_t index) {
+  auto add = [&](kind what) { choices_.push_back({what, index}); };
+  bool mischief = rules_.mischief > 0;
+  switch (p.now) {
+    case condition::launching:
+      add(kind::launched);
+      if (mischief) add(kind::launch_fails);
+      if (mischief) add(kind::launch_fails_for_now);
+      break;
+    case condition::starting:
+      add(kind::becomes_ready);
+      if (mischief) add(kind::exits);
+      if (mischief) add(kind::extends);
+      if (mischief) add(kind::pulls_watchdog);
+      break;
+    case condition::ready:
+      if (mischief) add(kind::exits);
+      if (rules_.now.generation.watchdog) add(kind::feeds_watchdog);
+      break;
+    case condition::told:
+      add(kind::exits);
+      add(kind::becomes_ready);  // too late
+      break;
+    case condition::killed:
+      add(kind::exits);
+      add(kind::becomes_ready);
+      break;
+    case condition::dead: break;
+  }
+}
+
+std::vector<choice> const& world::choices() {
+  choices_.clear();
+  if (finished_) return choices_;
+  for (std::size_t i = 0; i < processes_.size(); ++i) add_choices_of(processes_[i], i);
+  for (std::size_t i = 0; i < commands_.size(); ++i) {
+    choices_.push_back({kind::command_succeeds, i});
+    if (rules_.mischief > 0) choices_.push_back({kind::command_fails, i});
+  }
+  for (std::size_t i = 0; i < ghosts_.size(); ++i) choices_.push_back({kind::late_ready, i});
+  if (wake_at_) choices_.push_back({kind::time_passes, 0});
+  if (rules_.triggers > 0)
+    for (auto what : {kind::upgrade, kind::request, kind::broken_upgrade, kind::missing_binary, kind::rollback,
+                      kind::abort, kind::reload})
+      choices_.push_back({what, 0});
+  if (rules_.mischief > 0)
+    for (std::size_t i = 0; i < open_.size(); ++i) {
+      choices_.push_back({kind::listener_shut, i});
+      choices_.push_back({kind::listener_lost, i});
+    }
+  if (rules_.stops) choices_.push_back({kind::stop, 0});
+  return choices_;
+}
+
+void world::trigger(cause why, request_number request) {
+  if (request != request_number{}) ++answers_due_;
+  engine_.post(upgrade_requested{why, request});
+}
+
+void world::exit_process(process& p, std::string reason) {
+  p.now = condition::dead;
+  if (ghosts_.size() < 2) ghosts_.push_back(p.id);
+  engine_.post(exited{p.id, std::move(reason)});
+}
+
+void world::finish_command(std::size_t which, bool success) {
+  command done = commands_[which];
+  commands_.erase(commands_.begin() + static_cast<std::ptrdiff_t>(which));
+  release* of = find(done.generation);
+  process* probed = done.what == command::purpose::probe ? find(done.instance) : nullptr;
+  if (success && probed != nullptr && probed->now == condition::starting) probed->now = condition::ready;
+  if (success && done.what == command::purpose::hook && of != nullptr) of->hooks_passed.insert(done.at);
+  engine_.post(command_finished{done.number, success ? std::nullopt : std::optional<std::string>("exited 1")});
+}
+
+void world::happen(choice const& c) {
+  bool of_people = c.what <= kind::reload && c.what != kind::stop;
+  if (of_people) --rules_.triggers;
+  bool ill = c.what == kind::launch_fails || c.what == kind::launch_fails_for_now || c.what == kind::command_fails ||
+             c.what == kind::listener_shut || c.what == kind::listener_lost || c.what == kind::pulls_watchdog ||
+             c.what == kind::extends ||
+             (c.what == kind::exits && processes_[c.which].now < condition::told);
+  if (ill && rules_.mischief > 0) --rules_.mischief;
+  if (rules_.keep_history)
+    history_.push_back(std::to_string(now_.time_since_epoch().count()) + " " + std::string(to_string(c.what)) + " " +
+                       std::to_string(c.which));
+  process* p = c.which < processes_.size() ? &processes_[c.which] : nullptr;
+  switch (c.what) {
+    case kind::upgrade: trigger(cause::signal, {}); break;
+    case kind::request: trigger(cause::request, request_number{7}); break;
+    case kind::broken_upgrade:
+      next_is_broken_ = true;
+      trigger(cause::signal, {});
+      break;
+    case kind::missing_binary:
+      next_is_missing_ = true;
+      trigger(cause::signal, {});
+      break;
+    case kind::rollback:
+      ++answers_due_;
+      engine_.post(rollback_requested{request_number{8}});
+      break;
+    case kind::abort:
+      ++answers_due_;
+      engine_.post(abort_requested{request_number{9}});
+      break;
+    case kind::stop:
+      rules_.stops = !stop_asked_;  // twice at most
+      stop_asked_ = true;
+      engine_.post(stop_requested{});
+      break;
+    case kind::reload: engine_.post(policy_changed{rules_.now.policy}); break;
+    case kind::launched:
+      p->now = condition::starting;
+      p->started_at = now_;
+      engine_.post(launched{p->id});
+      break;
+    case kind::launch_fails:
+    case kind::launch_fails_for_now:
+      p->now = condition::dead;
+      engine_.post(launch_failed{p->id, "exec: ENOENT", c.what == kind::launch_fails_for_now});
+      break;
+    case kind::becomes_ready:
+      if (p->now == condition::starting && rules_.now.generation.when == readiness::notify) p->now = condition::ready;
+      engine_.post(became_ready{p->id});
+      break;
+    case kind::late_ready:
+      engine_.post(became_ready{ghosts_[c.which]});
+      ghosts_.erase(ghosts_.begin() + static_cast<std::ptrdiff_t>(c.which));
+      break;
+    case kind::exits: exit_process(*p, p->now == condition::killed ? "killed by SIGKILL" : "exited 1"); break;
+    case kind::extends: engine_.post(extended{p->id, duration(5000)}); break;
+    case kind::feeds_watchdog: engine_.post(watchdog_fed{p->id, {}}); break;
+    case kind::pulls_watchdog:
+      p->misbehaves = true;
+      engine_.post(watchdog_pulled{p->id});
+      break;
+    case kind::command_succeeds: finish_command(c.which, true); break;
+    case kind::command_fails: finish_command(c.which, false); break;
+    case kind::listener_shut:
+    case kind::listener_lost:
+      open_[c.which] = false;
+      listener_lost_ = listener_lost_ || c.what == kind::listener_lost;
+      engine_.post(listener_shut{c.which});
+      break;
+    case kind::time_passes:
+      now_ = std::max(now_, *wake_at_);
+      engine_.post(time_passed{});
+      break;
+  }
+  engine_.run();
+  std::erase_if(processes_, [](auto const& q) { return q.now == condition::dead; });
+  check_promises();
+}
+
+// ---- ports
+
+process* world::find(instance_id const& id) {
+  auto found = std::ranges::find_if(processes_, [&](auto const& p) { return p.id == id; });
+  return found == processes_.end() ? nullptr : &*found;
+}
+
+release* world::find(generation_number n) {
+  auto found = std::ranges::find_if(releases_, [&](auto const& r) { return r.number == n; });
+  return found == releases_.end() ? nullptr : &*found;
+}
+
+bool world::is_ready(process const& p) const {
+  auto const& g = rules_.now.generation;
+  bool survived = g.when == readiness::alive && p.now == condition::starting && now_ >= p.started_at + g.alive_for;
+  return p.now == condition::ready || survived;
+}
+
+std::uint32_t world::ready_of(generation_number g) const {
+  return static_cast<std::uint32_t>(std::ranges::count_if(
+      processes_, [&](auto const& p) { return p.id.generation == g && is_ready(p); }));
+}
+
+void world::launch(instance_id const& id) {
+  release const* r = find(id.generation);
+  expect(r != nullptr && r->kept, "4: only a kept release is launched");
+  expect(!stop_asked_, "5: nothing is launched while stopping");
+  auto sibling = std::ranges::find_if(processes_, [&](auto const& p) {
+    return p.now != condition::dead && p.id.generation == id.generation && p.id.index == id.index;
+  });
+  expect(sibling == processes_.end(), "7: an instance is launched once at a time");
+  auto launching = std::ranges::count_if(processes_, [](auto const& p) { return p.now == condition::launching; });
+  expect(launching == 0, "6: launches are sequential");
+  processes_.push_back({.id = id});
+}
+
+void world::ask_to_drain(instance_id const& id) {
+  process* p = find(id);
+  expect(p != nullptr && p->now != condition::dead, "7: only a process that exists is told");
+  if (p == nullptr) return;
+  expect(!p->was_told, "5: an instance is told once");
+  expect(p->now != condition::launching, "2: a launcher is not told to drain");
+  if (id.generation == live_) live_was_told_ = true;
+  if (p->now != condition::killed) p->now = condition::told;
+  p->was_told = true;
+  p->told_at = now_;
+}
+
+void world::kill(instance_id const& id) {
+  process* p = find(id);
+  expect(p != nullptr && p->now != condition::dead, "7: only a process that exists is killed");
+  if (p == nullptr) return;
+  bool late = !is_ready(*p);  // an instance that is ready has done nothing
+  if (id.generation == live_ && !late) live_was_told_ = true;
+  p->now = condition::killed;
+}
+
+void world::abort(instance_id const& id) {
+  process* p = find(id);
+  bool justified = p != nullptr && (p->misbehaves || rules_.now.generation.watchdog);
+  expect(justified, "2: the watchdog bites who is silent");
+  if (p != nullptr) p->now = condition::killed;
+}
+
+void world::prepare(act::prepare const& a) {
+  if (a.source != no_generation) {
+    release const* source = find(a.source);
+    expect(source != nullptr && source->kept, "4: a rollback finds the kept release");
+  } else if (std::exchange(next_is_broken_, false)) {
+    return engine_.post(preparation_failed{a.rollout, {verdict_kind::refused, "line 12: unknown key"}});
+  } else if (std::exchange(next_is_missing_, false)) {
+    return engine_.post(preparation_failed{a.rollout, {verdict_kind::rolled_back, "exec: ENOENT"}});
+  }
+  expect(find(a.generation) == nullptr, "4: a generation number is used once");
+  releases_.push_back({.number = a.generation,
+                       .same_as = a.source,
+                       .instances = rules_.now.generation.instances,
+                       .drain_timeout = rules_.now.generation.drain_timeout});
+  engine_.post(prepared{a.rollout, rules_.now.generation, rules_.now.policy});
+}
+
+void world::forget(generation_number n) {
+  release* r = find(n);
+  expect(r != nullptr && r->kept, "7: a release is forgotten once");
+  expect(n != live_ || stop_asked_, "4: live's release is kept");
+  if (r != nullptr) r->kept = false;
+}
+
+void world::run(command const& c) { commands_.push_back(c); }
+
+void world::cancel(command_number n) {
+  auto erased = std::erase_if(commands_, [&](auto const& c) { return c.number == n; });
+  expect(erased == 1, "7: only a command in flight is cancelled");
+}
+
+void world::give_to(generation_number g) {
+  release* r = find(g);
+  expect(r != nullptr && ready_of(g) == r->instances, "2: traffic goes to who is ready");
+  if (r != nullptr) r->traffic = true;
+}
+
+void world::reopen(std::size_t listener) {
+  expect(!open_[listener], "1: only a shut listener is opened again");
+  open_[listener] = true;
+  if (std::exchange(listener_lost_, false)) engine_.post(listener_replaced{listener});
+}
+
+void world::finish() { finished_ = true; }
+
+std::string_view to_string(choice::kind k) {
+  constexpr std::string_view names[] = {
+      "upgrade",        "broken upgrade",   "missing binary", "upgrade request", "rollback",
+      "abort",          "stop",             "reload",         "launched",        "launch fails",
+      "launch: EAGAIN", "becomes ready",    "late ready",     "exits",           "extends",
+      "feeds watchdog", "pulls watchdog",   "command succeeds", "command fails", "listener shut",
+      "listener lost",  "time passes"};
+  return names[static_cast<std::size_t>(k)];
+}
+
+}  // namespace handoff::sim
