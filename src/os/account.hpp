@@ -1,0 +1,31 @@
+// Names of users and groups as numbers. Asked once, when a generation is created: the answer may come over a
+// network, and a generation is frozen.
+#pragma once
+
+#include <base/error.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace handoff {
+
+// Whom a service runs as. Unset: as we do.
+struct account {
+  std::optional<std::uint32_t> user;
+  std::optional<std::uint32_t> group;
+  std::vector<std::uint32_t> groups;  // supplementary, sorted; meant when `user` is set
+  std::string name;                   // of the user, where there is an entry
+  std::string home;
+  std::string shell;
+};
+
+// `user` and `group` are names or numbers, or empty for ours. Without `group` it is the user's own; the
+// supplementary groups are the user's (getgrouplist(3)) and the named ones. An unprivileged handoffd that
+// names the very user and group it runs as gets an account with nothing to change.
+result<account> resolve_account(std::string const& user, std::string const& group,
+                                std::span<std::string const> supplementary);
+
+}  // namespace handoff

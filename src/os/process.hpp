@@ -1,0 +1,63 @@
+// One process, held by pidfd from birth to reap. Signals go through the pidfd, never through a number that
+// may have been reused; the status is collected last.
+//
+// The same class serves children that we started and processes that we adopted from a predecessor.
+#pragma once
+
+#include <base/error.hpp>
+#include <base/unique_fd.hpp>
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace handoff {
+
+// How a process ended, waitid(2).
+struct exit_status {
+  enum class kind : std::uint8_t {
+    exited,  // `number` is the exit code
+    killed,  // `number` is the signal
+    unknown  // not our child, and the kernel does not tell strangers (before 6.15)
+  };
+  kind how = kind::unknown;
+  int number = 0;
+  bool dumped_core = false;
+  bool operator==(exit_status const&) const = default;
+};
+
+// "exited 1", "killed by SIGSEGV (core dumped)", "ended, nobody knows how".
+std::string to_string(exit_status const&);
+
+class process {
+ public:
+  process() noexcept = default;
+  process(pid_t pid, unique_fd pidfd) noexcept : pid_(pid), pidfd_(std::move(pidfd)) {}
+
+  pid_t pid() const noexcept { return pid_; }
+  // Becomes readable when the process has ended.
+  int pidfd() const noexcept { return pidfd_.get(); }
+  explicit operator bool() const noexcept { return static_cast<bool>(pidfd_); }
+
+  // Success also when it has ended and waits to be reaped; ESRCH after that.
+  result<> signal(int number) const;
+
+  // SIGKILL to the process and to its whole process group. Refused with ESRCH once it was reaped, because the
+  // number may be somebody else's by then.
+  result<> kill_group() const;
+
+  // How it ended, or nothing when it has not. Leaves it unreaped.
+  result<std::optional<exit_status>> peek() const;
+
+  // The same, and gives the pid back to the system. Afterwards the object is empty if it returned a status.
+  result<std::optional<exit_status>> reap();
+
+ private:
+  result<std::optional<exit_status>> wait(int flags) const;
+  pid_t pid_ = -1;
+  unique_fd pidfd_;
+};
+
+}  // namespace handoff

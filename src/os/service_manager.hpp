@@ -1,0 +1,46 @@
+// Upward to systemd: the sockets it passes, what it is told, its watchdog. The only user of sd-daemon.
+// Without systemd everything here does nothing and succeeds.
+#pragma once
+
+#include <base/error.hpp>
+#include <os/listener.hpp>
+
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace handoff {
+
+class service_manager {
+ public:
+  // The descriptors of LISTEN_FDS with their names, close-on-exec. Takes the variables out of the
+  // environment, so that no child mistakes them for its own; a second call finds none.
+  static result<std::vector<named_descriptor>> adopted_descriptors();
+
+  // Each tells systemd one thing, with a line for `systemctl status` where that changes too. The line is made
+  // printable and bounded, so nothing in it can forge another message.
+  static result<> ready(std::string_view status);
+  static result<> reloading(
+      std::string_view status);  // carries the time of now: call it after the trigger arrived
+  static result<> stopping(std::string_view status);
+  static result<> status(std::string_view line);
+  static result<> watchdog();
+  static result<> extend_timeout(std::chrono::microseconds by);
+
+  // Puts descriptors into systemd's store under a name of at most 255 printable ASCII characters without ':'.
+  // They stay there whatever becomes of their other ends (FDPOLL=0).
+  static result<> store(std::string_view name, std::span<int const> descriptors);
+  static result<> forget(std::string_view name);
+
+  // A stream to systemd's journal, for a service's output under `identifier` (sd_journal_stream_fd(3)).
+  static result<unique_fd> journal_stream(std::string const& identifier);
+
+  // How often systemd wants watchdog(), halved as sd_watchdog_enabled(3) advises; nothing when it does not
+  // watch us.
+  static std::optional<std::chrono::microseconds> watchdog_interval();
+};
+
+}  // namespace handoff
