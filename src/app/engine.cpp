@@ -18,7 +18,6 @@ struct perform_with {
   void operator()(act::give_traffic const& a) const { to.traffic.give_to(a.generation); }
   void operator()(act::reopen_listener const& a) const { to.traffic.reopen(a.listener); }
   void operator()(act::forget const& a) const { to.releases.forget(a.generation); }
-  void operator()(act::finish const&) const { to.audience.finish(); }
 };
 
 }  // namespace
@@ -37,6 +36,7 @@ void engine::run() {
     for (auto const& f : t.facts) ports_.audience.hear(f, state_);
   }
   ports_.clock.wake_at(next_deadline(state_));
+  if (state_.lifecycle == lifecycle::stopped) ports_.audience.finish();
 }
 
 }  // namespace handoff

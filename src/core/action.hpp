@@ -50,13 +50,12 @@ struct reopen_listener {
 struct forget {  // the release: nobody will launch it again
   generation_number generation{};
 };
-struct finish {};  // everything is gone: leave the loop
 
 }  // namespace act
 
 using action =
     std::variant<act::prepare, act::launch, act::ask_to_drain, act::kill_instance, act::abort_instance, act::run_command,
-                 act::cancel_command, act::give_traffic, act::reopen_listener, act::forget, act::finish>;
+                 act::cancel_command, act::give_traffic, act::reopen_listener, act::forget>;
 
 // What happened, for the log, the watchers, the history and systemd: all of them tell the same.
 enum class fact_kind {

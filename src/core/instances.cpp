@@ -61,7 +61,7 @@ void requeue(turn& t, generation const& g, instance& i, std::string why) {
 // "exited 1 before ready", "killed by SIGSEGV while baking".
 std::string placed(turn const& t, instance_phase at, std::string const& reason) {
   if (at == instance_phase::launching || at == instance_phase::starting) return reason + " before ready";
-  return t.s.rollout ? reason + " during " + describe_stage(*t.s.rollout) : reason;
+  return t.s.rollout ? reason + " during " + stage_of(*t.s.rollout) : reason;
 }
 
 // An instance of a generation that should be running ended, for whatever reason.

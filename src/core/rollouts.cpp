@@ -195,12 +195,6 @@ void tell_settled(turn& t, rollout_number number) {
   if (!something_left) t.tell({.kind = fact_kind::settled, .rollout = number});
 }
 
-std::string describe_stage(rollout const& r) {
-  if (r.phase == rollout_phase::waiting_for_room) return "waiting for a generation to drain";
-  if (r.phase == rollout_phase::preparing || r.position >= r.plan.size()) return "preparing";
-  return describe(r.plan[r.position]);
-}
-
 void on(turn& t, prepared const& e) {
   bool wanted = t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
   if (!wanted) return t.perform(act::forget{t.s.last_generation});

@@ -95,6 +95,12 @@ std::optional<instant> next_deadline(state const& s) {
   return e.at;
 }
 
+std::string stage_of(rollout const& r) {
+  if (r.phase == rollout_phase::waiting_for_room) return "waiting for a generation to drain";
+  if (r.phase == rollout_phase::preparing || r.position >= r.plan.size()) return "preparing";
+  return describe(r.plan[r.position]);
+}
+
 std::string_view to_string(instance_phase phase) {
   constexpr std::string_view names[] = {"queued", "launching", "starting", "ready", "draining", "killed", "gone"};
   return names[static_cast<std::size_t>(phase)];

@@ -92,7 +92,7 @@ struct command {
   instant deadline{};
 };
 
-enum class lifecycle { running, stopping, stopped };
+enum class lifecycle { running, stopping, stopped };  // stopped: everything is gone
 
 struct state {
   operator_policy policy;
@@ -119,6 +119,9 @@ struct state {
 
 // The earliest moment at which step() wants to hear that time passed.
 std::optional<instant> next_deadline(state const&);
+
+// The stage of a rollout under way: "starting 2 instances", "baking".
+std::string stage_of(rollout const&);
 
 std::string_view to_string(instance_phase);
 std::string_view to_string(role);

@@ -42,7 +42,6 @@ bool finish_when_empty(turn& t) {
   bool empty = t.s.lifecycle == lifecycle::stopping && t.s.generations.empty() && t.s.commands.empty();
   if (!empty) return false;
   t.s.lifecycle = lifecycle::stopped;
-  t.perform(act::finish{});
   return true;
 }
 

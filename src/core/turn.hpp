@@ -62,7 +62,6 @@ void expire_rollout(turn&);
 void tell_settled(turn&, rollout_number);
 void end_of_hook(turn&, hook, std::optional<std::string> const& failure);
 void end_of_check(turn&, std::size_t check, std::optional<std::string> const& failure);
-std::string describe_stage(rollout const&);
 
 void on(turn&, prepared const&);
 void on(turn&, preparation_failed const&);

@@ -1,0 +1,32 @@
+// The log: one line for each thing that happened. The only user of spdlog. A log that cannot be written degrades;
+// nothing waits for it and nothing fails because of it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <base/error.hpp>
+#include <core/settings.hpp>
+
+namespace handoff {
+
+class journal {
+ public:
+  // To `where.file`, or to standard error: with priorities when that is systemd's journal, else with times.
+  static result<std::unique_ptr<journal>> open(std::string const& service, log_settings const& where);
+  ~journal();
+
+  void write(log_level level, std::string_view line);
+  void set_level(log_level level);
+
+  // After the file was renamed away. Keeps the old one when the new one cannot be opened.
+  result<> reopen();
+
+ private:
+  struct state;
+  explicit journal(std::unique_ptr<state>);
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace handoff

@@ -1,0 +1,55 @@
+// Values as the JSON that the control interface describes.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <app/history.hpp>
+#include <core/action.hpp>
+#include <core/state.hpp>
+
+namespace handoff {
+
+using json = nlohmann::json;
+
+// What the core does not know and an operator wants to: looked up when somebody asks.
+struct observed_instance {
+  std::optional<int> pid;
+  std::string status;  // STATUS= of the service, printable
+};
+struct observed_generation {
+  std::string executable;
+  std::string executable_state;
+};
+struct observed_listener {
+  std::string name;
+  std::string address;
+  std::optional<std::uint32_t> queued;
+  std::uint32_t backlog = 0;
+  std::uint32_t reopened = 0;  // times
+};
+struct observations {
+  std::string service;
+  int pid = 0;
+  std::string version;
+  std::map<instance_id, observed_instance> instances;
+  std::map<generation_number, observed_generation> generations;
+  std::vector<observed_listener> listeners;
+  std::uint64_t stray_notifications = 0;
+  std::vector<std::string> notes;
+};
+
+json status_record(state const&, observations const&, ended_rollout const* last, instant now);
+
+json to_record(ended_rollout const&);
+std::optional<ended_rollout> to_ended_rollout(json const&);
+
+// A fact as the event that watchers get.
+json event_record(std::uint64_t sequence, std::string_view time, fact const&, std::string_view text);
+
+}  // namespace handoff

@@ -1,0 +1,362 @@
+#include "instance_table.hpp"
+
+#include <os/launch.hpp>
+#include <os/pidfd.hpp>
+#include <os/process_tree.hpp>
+#include <os/service_manager.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+namespace handoff {
+
+namespace {
+
+constexpr std::size_t verdict_lines = 20;
+
+std::vector<std::string> identity_variables(std::string const& service, instance_id const& id) {
+  return {"HANDOFF_SERVICE=" + service, "HANDOFF_GENERATION=" + std::to_string(number(id.generation)),
+          "HANDOFF_INSTANCE=" + std::to_string(id.index), "HANDOFF_INCARNATION=" + std::to_string(id.incarnation)};
+}
+
+duration to_duration(std::chrono::microseconds d) {
+  return std::min(std::chrono::ceil<duration>(d), limit::longest);
+}
+
+}  // namespace
+
+struct instance_table::running {
+  instance_id id;
+  process launched;                // what we started; its group and session are the instance's
+  std::optional<process> adopted;  // MAINPID=: another one is the service
+  unique_fd channel;
+  std::optional<std::string> launch_failure;
+  bool failure_is_transient = false;
+  std::unique_ptr<notify_socket> notify;
+  std::unique_ptr<output_pipe> output;
+  std::optional<generation_cgroup> cgroup;
+  std::string status;
+  watch channel_watch, process_watch;
+
+  process& main() { return adopted ? *adopted : launched; }
+};
+
+// Descendants that may have outlived their instance.
+struct instance_table::remains {
+  std::vector<std::string> variables;
+  std::optional<generation_cgroup> cgroup;
+};
+
+instance_table::instance_table(surroundings const& around, listener_table& listeners, find_release release_of)
+    : around_(around), listeners_(listeners), release_of_(std::move(release_of)), disposer_([](pid_t) {}) {}
+
+instance_table::~instance_table() = default;
+
+result<std::unique_ptr<instance_table>> instance_table::create(surroundings const& around, listener_table& listeners,
+                                                               find_release release_of) {
+  std::unique_ptr<instance_table> made(new instance_table(around, listeners, std::move(release_of)));
+  auto store = fd_store::create(around.events, made->disposer_, 0);
+  if (!store) return std::unexpected(store.error());
+  made->store_ = std::move(*store);
+  return made;
+}
+
+void instance_table::tell(log_level level, instance_id const& id, std::string const& what) const {
+  around_.log(level, "instance " + to_string(id) + ": " + what);
+}
+
+// ---- launching
+
+void instance_table::launch(instance_id const& id) {
+  release const* of = release_of_(id.generation);
+  auto started = of == nullptr ? plain_failure("its release is gone") : start(id, *of);
+  if (started) return;
+  around_.post(launch_failed{id, started.error().message(), is_transient(started.error())});
+}
+
+result<> instance_table::start(instance_id const& id, release const& of) {
+  auto r = std::make_unique<running>();
+  r->id = id;
+  auto output = open_output(*r, of);
+  if (!output) return std::unexpected(output.error());
+  auto notify = notify_socket::create(
+      around_.events, around_.notify_directory + "/" + to_string(id) + "." + std::to_string(id.incarnation),
+      of.identity.user.value_or(::getuid()), disposer_,
+      [this, id](notify_sender const&, std::string_view bytes, std::vector<unique_fd> fds) {
+        auto read = read_notify_datagram(bytes);
+        if (!read) return disposer_.dispose(std::move(fds));
+        hear(id, *read, std::move(fds));
+      });
+  if (!notify) return std::unexpected(notify.error());
+  r->notify = std::move(*notify);
+  if (auto given = give_cgroup(*r); !given) return given;
+
+  std::vector<int> descriptors;
+  auto spec = describe(*r, of, descriptors);
+  if (!spec) return std::unexpected(spec.error());
+  unique_fd cgroup;
+  if (r->cgroup) {
+    auto opened = r->cgroup->open_processes();
+    if (!opened) return std::unexpected(opened.error());
+    cgroup = std::move(*opened);
+  }
+  spec->has_cgroup = static_cast<bool>(cgroup);
+  spec->has_output = static_cast<bool>(*output);
+  auto bytes = encode_launch(*spec);
+  if (!bytes) return std::unexpected(bytes.error());
+  auto started = handoff::launch(around_.launcher, *bytes,
+                                 {of.executable->descriptor(), output->get(), cgroup.get(), descriptors});
+  if (!started) return std::unexpected(started.error());
+  r->launched = process(started->pid, std::move(started->pidfd));
+  r->channel = std::move(started->channel);
+  auto reported = around_.events.on_fd(r->channel.get(), readiness_of_fd::readable, [this, id] { read_report(id); });
+  if (!reported) return std::unexpected(reported.error());
+  r->channel_watch = std::move(*reported);
+  watch_process(*r);
+  running_.emplace(id, std::move(r));
+  return {};
+}
+
+result<unique_fd> instance_table::open_output(running& r, release const& of) {
+  auto const& wanted = of.service.output;
+  switch (wanted.kind) {
+    case output_kind::inherit: return unique_fd();
+    case output_kind::null: {
+      unique_fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+      if (!null) return os_failure("opening /dev/null");
+      return null;
+    }
+    case output_kind::file: {
+      unique_fd file(::open(wanted.path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
+      if (!file) return os_failure("opening " + wanted.path);
+      return file;
+    }
+    case output_kind::journal: return service_manager::journal_stream(around_.service);
+    case output_kind::capture: break;
+  }
+  auto pipe = output_pipe::create(around_.events, of.identity.user.value_or(::getuid()),
+                                  [this, id = r.id](std::string line) {
+                                    around_.log(log_level::info, around_.service + "[" + to_string(id) + "]: " + line);
+                                  });
+  if (!pipe) return std::unexpected(pipe.error());
+  r.output = std::move(pipe->reader);
+  return std::move(pipe->service_end);
+}
+
+result<> instance_table::give_cgroup(running& r) {
+  if (!around_.delegated_cgroup) return {};
+  auto made = generation_cgroup::create(*around_.delegated_cgroup, around_.service + "-" + to_string(r.id) + "." + std::to_string(r.id.incarnation));
+  if (!made) return std::unexpected(made.error());
+  r.cgroup = std::move(*made);
+  return {};
+}
+
+result<launch_spec> instance_table::describe(running const& r, release const& of, std::vector<int>& descriptors) const {
+  launch_extras extras{.arguments = of.service.command, .environment = identity_variables(around_.service, r.id)};
+  extras.environment.push_back("NOTIFY_SOCKET=" + r.notify->path());
+  if (of.service.watchdog)
+    extras.environment.push_back(
+        "WATCHDOG_USEC=" + std::to_string(std::chrono::microseconds(*of.service.watchdog).count()));
+  if (of.service.fd_store_max > 0)
+    extras.environment.push_back("FDSTORE=" + std::to_string(of.service.fd_store_max));
+  for (auto const& l : of.listeners) {
+    extras.descriptor_names.push_back(l.name);
+    descriptors.push_back(listeners_.fd(l.listener));
+  }
+  for (auto const& stored : store_->entries()) {
+    extras.descriptor_names.push_back(stored.name);
+    descriptors.push_back(stored.fd);
+  }
+  return service_launch(of, extras);
+}
+
+void instance_table::read_report(instance_id const& id) {
+  auto found = running_.find(id);
+  if (found == running_.end()) return;
+  running& r = *found->second;
+  auto report = read_launch_report(r.channel.get());
+  if (report && report->progress == launch_progress::running) return;
+  r.channel_watch.reset();
+  r.channel.reset();
+  if (!report) {
+    r.launch_failure = report.error().message();
+  } else if (report->progress == launch_progress::failed) {
+    r.launch_failure = describe_launch_failure(report->stage, report->error_number);
+    r.failure_is_transient =
+        is_transient({std::error_code(report->error_number, std::generic_category()), *r.launch_failure});
+  }
+  // A failed launch is told when the launcher has ended.
+  if (!r.launch_failure) around_.post(launched{id});
+}
+
+// ---- endings
+
+void instance_table::watch_process(running& r) {
+  auto watched = around_.events.on_fd(r.main().pidfd(), readiness_of_fd::readable, [this, id = r.id] { ended(id); });
+  if (watched)
+    r.process_watch = std::move(*watched);
+  else
+    tell(log_level::error, r.id, watched.error().message());
+}
+
+void instance_table::ended(instance_id const& id) {
+  auto found = running_.find(id);
+  if (found == running_.end()) return;
+  running& r = *found->second;
+  auto how = r.main().peek();
+  if (how && !*how) return;
+  if (r.channel) read_report(id);
+  r.notify->receive();  // last words may be under way
+  exit_status status = how ? **how : exit_status{};
+  bury(r);
+  auto event = r.launch_failure ? happening(launch_failed{id, *r.launch_failure, r.failure_is_transient})
+                                : happening(exited{id, to_string(status)});
+  running_.erase(id);
+  around_.post(std::move(event));
+}
+
+// Kills the rest of the instance, reaps it, and keeps its last words.
+void instance_table::bury(running& r) {
+  if (r.cgroup) (void)r.cgroup->kill_all();
+  (void)r.launched.kill_group();
+  if (r.output) {
+    r.output->drain_now();
+    auto& words = last_words_[r.id.generation];
+    for (auto& line : r.output->tail(verdict_lines)) words.push_back(std::move(line));
+    if (words.size() > verdict_lines)
+      words.erase(words.begin(), words.end() - static_cast<std::ptrdiff_t>(verdict_lines));
+  }
+  strays_ += r.notify->seen().strangers + r.notify->seen().broken;
+  if (r.adopted) (void)r.adopted->reap();
+  (void)r.launched.reap();
+  remains_.push_back({identity_variables(around_.service, r.id), std::move(r.cgroup)});
+  listeners_.restore_backlogs();
+}
+
+void instance_table::sweep(std::vector<pid_t> const& known) {
+  std::erase_if(remains_, [&](remains const& left) {
+    auto killed = kill_orphans(known, left.variables);
+    bool nobody = killed && *killed == 0;
+    if (!left.cgroup) return nobody;
+    (void)left.cgroup->kill_all();
+    auto removed = left.cgroup->remove();
+    return nobody && removed && *removed;
+  });
+  (void)reap_orphans(known);
+}
+
+std::vector<pid_t> instance_table::pids() const {
+  std::vector<pid_t> all;
+  for (auto const& [id, r] : running_) {
+    all.push_back(r->launched.pid());
+    if (r->adopted) all.push_back(r->adopted->pid());
+  }
+  return all;
+}
+
+// ---- signals
+
+void instance_table::ask_to_drain(instance_id const& id) {
+  auto found = running_.find(id);
+  if (found == running_.end()) return;
+  release const* of = release_of_(id.generation);
+  int signal = of == nullptr ? SIGTERM : of->service.drain.signal;
+  if (auto sent = found->second->main().signal(signal); !sent) tell(log_level::warning, id, sent.error().message());
+}
+
+void instance_table::kill(instance_id const& id) {
+  auto found = running_.find(id);
+  if (found == running_.end()) return;
+  running& r = *found->second;
+  if (r.cgroup) (void)r.cgroup->kill_all();
+  if (r.adopted) (void)r.adopted->signal(SIGKILL);
+  if (auto killed = r.launched.kill_group(); !killed && !r.adopted)
+    tell(log_level::warning, id, killed.error().message());
+}
+
+void instance_table::abort(instance_id const& id) {
+  auto found = running_.find(id);
+  if (found == running_.end()) return;
+  if (auto sent = found->second->main().signal(SIGABRT); !sent) tell(log_level::warning, id, sent.error().message());
+}
+
+// ---- what instances say
+
+void instance_table::hear(instance_id const& id, notify_datagram const& said, std::vector<unique_fd> fds) {
+  auto found = running_.find(id);
+  if (found == running_.end()) return disposer_.dispose(std::move(fds));
+  running& r = *found->second;
+  if (said.status) r.status = *said.status;
+  if (said.error_number) tell(log_level::warning, id, "ERRNO=" + std::to_string(*said.error_number));
+  if (said.main_pid) follow_main(r, *said.main_pid);
+  if (said.state == notify_state::ready) around_.post(became_ready{id});
+  if (said.state == notify_state::stopping) tell(log_level::info, id, "says that it is stopping");
+  if (said.extend_timeout) around_.post(extended{id, to_duration(*said.extend_timeout)});
+  hear_watchdog(id, said);
+  keep_descriptors(said, std::move(fds));  // a barrier's descriptor is dropped here: all before it was handled
+}
+
+void instance_table::hear_watchdog(instance_id const& id, notify_datagram const& said) {
+  if (said.watchdog == notify_watchdog::trigger) return around_.post(watchdog_pulled{id});
+  std::optional<duration> interval;
+  if (said.watchdog_period) interval = to_duration(*said.watchdog_period);
+  if (said.watchdog || interval) around_.post(watchdog_fed{id, interval});
+}
+
+// Believed when the process carries the instance's variables or lives in its cgroup.
+void instance_table::follow_main(running& r, pid_t pid) {
+  if (pid == r.main().pid()) return;
+  unique_fd pidfd(open_pidfd(pid));
+  bool belongs = pidfd && carries_variables(pid, identity_variables(around_.service, r.id));
+  if (!belongs) return tell(log_level::warning, r.id, "MAINPID=" + std::to_string(pid) + " is not one of its processes");
+  r.adopted = process(pid, std::move(pidfd));
+  watch_process(r);
+  tell(log_level::info, r.id, "its main process is " + std::to_string(pid));
+}
+
+void instance_table::keep_descriptors(notify_datagram const& said, std::vector<unique_fd> fds) {
+  if (said.remove_stored && said.descriptor_name) store_->remove(*said.descriptor_name);
+  if (!said.store) return disposer_.dispose(std::move(fds));
+  auto polling = said.poll_stored ? store_polling::until_hangup : store_polling::never;
+  for (auto& fd : fds)
+    if (store_->add(said.stored_name(), std::move(fd), polling) == storing::full)
+      around_.log(log_level::warning, "the service's fd store is full: '" + said.stored_name() + "' was dropped");
+}
+
+// ---- what there is to see
+
+std::vector<std::string> instance_table::last_words(generation_number g) const {
+  std::vector<std::string> words;
+  if (auto found = last_words_.find(g); found != last_words_.end()) words = found->second;
+  for (auto const& [id, r] : running_)
+    if (id.generation == g && r->output)
+      for (auto& line : r->output->tail(verdict_lines)) words.push_back(std::move(line));
+  if (words.size() > verdict_lines)
+    words.erase(words.begin(), words.end() - static_cast<std::ptrdiff_t>(verdict_lines));
+  return words;
+}
+
+void instance_table::forget(generation_number g) { last_words_.erase(g); }
+
+std::map<instance_id, observed_instance> instance_table::observe() const {
+  std::map<instance_id, observed_instance> all;
+  for (auto const& [id, r] : running_) all[id] = {r->main().pid(), r->status};
+  return all;
+}
+
+std::optional<pid_t> instance_table::main_pid(instance_id const& id) const {
+  auto found = running_.find(id);
+  if (found == running_.end()) return {};
+  return found->second->main().pid();
+}
+
+std::uint64_t instance_table::stray_notifications() const {
+  std::uint64_t count = strays_;
+  for (auto const& [id, r] : running_) count += r->notify->seen().strangers + r->notify->seen().broken;
+  return count;
+}
+
+}  // namespace handoff

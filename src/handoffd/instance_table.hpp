@@ -1,0 +1,98 @@
+// The running instances: launched, listened to, signalled, reaped, and whatever they left behind killed.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <handoffd/listener_table.hpp>
+#include <handoffd/release.hpp>
+
+#include <app/records.hpp>
+#include <core/event.hpp>
+#include <core/ports.hpp>
+#include <os/cgroup.hpp>
+#include <os/descriptor_disposer.hpp>
+#include <os/fd_store.hpp>
+#include <os/loop.hpp>
+#include <os/notify_socket.hpp>
+#include <os/output_pipe.hpp>
+#include <os/process.hpp>
+#include <os/runtime_directory.hpp>
+#include <wire/notify_datagram.hpp>
+
+namespace handoff {
+
+// What the tables in this folder have in common.
+struct surroundings {
+  loop& events;
+  std::function<void(happening)> post;                       // to the engine
+  std::function<void(log_level, std::string const&)> log;    // one line
+  int launcher = -1;                                         // handoff-exec, open
+  std::string service;
+  std::string notify_directory;
+  std::optional<std::string> delegated_cgroup;
+};
+
+class instance_table final : public launcher {
+ public:
+  using find_release = std::function<release const*(generation_number)>;
+
+  static result<std::unique_ptr<instance_table>> create(surroundings const&, listener_table&, find_release);
+  ~instance_table() override;
+
+  void launch(instance_id const&) override;
+  void ask_to_drain(instance_id const&) override;
+  void kill(instance_id const&) override;
+  void abort(instance_id const&) override;
+
+  // The pids that belong to somebody; every other child of ours is an orphan.
+  std::vector<pid_t> pids() const;
+
+  // Kills what ended instances left behind. Called when a child of ours ended.
+  void sweep(std::vector<pid_t> const& known);
+
+  // The last lines of a generation's instances, the latest to end last; kept until forget().
+  std::vector<std::string> last_words(generation_number) const;
+  void forget(generation_number);
+
+  void set_fd_store_max(std::uint32_t most) { store_->set_most(most); }
+  std::map<instance_id, observed_instance> observe() const;
+  std::uint64_t stray_notifications() const;
+  std::optional<pid_t> main_pid(instance_id const&) const;
+
+ private:
+  struct running;
+  struct remains;
+
+  instance_table(surroundings const&, listener_table&, find_release);
+  result<> start(instance_id const&, release const&);
+  result<unique_fd> open_output(running&, release const&);
+  result<> give_cgroup(running&);
+  result<launch_spec> describe(running const&, release const&, std::vector<int>& descriptors) const;
+  void watch_process(running&);
+  void read_report(instance_id const&);
+  void ended(instance_id const&);
+  void bury(running&);
+  void hear(instance_id const&, notify_datagram const&, std::vector<unique_fd>);
+  void hear_watchdog(instance_id const&, notify_datagram const&);
+  void follow_main(running&, pid_t);
+  void keep_descriptors(notify_datagram const&, std::vector<unique_fd>);
+  void tell(log_level, instance_id const&, std::string const&) const;
+
+  surroundings around_;
+  listener_table& listeners_;
+  find_release release_of_;
+  descriptor_disposer disposer_;
+  std::unique_ptr<fd_store> store_;
+  std::map<instance_id, std::unique_ptr<running>> running_;
+  std::vector<remains> remains_;  // of ended instances: what may still be alive
+  std::map<generation_number, std::vector<std::string>> last_words_;
+  std::uint64_t strays_ = 0;  // of sockets that are gone
+};
+
+}  // namespace handoff

@@ -1,0 +1,57 @@
+// handoffd CONFIG: supervises one service.
+#include <handoffd/release_book.hpp>
+#include <handoffd/supervisor.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace {
+
+constexpr int failed = 1, invalid_use = 2;
+
+std::string launcher_path() {
+  char const* other = std::getenv("HANDOFF_EXEC");
+  return other != nullptr ? other : HANDOFF_LIBEXEC "/handoff-exec";
+}
+
+std::string absolute(std::string const& path) {
+  char* real = ::realpath(path.c_str(), nullptr);
+  std::string found = real == nullptr ? path : real;
+  std::free(real);
+  return found;
+}
+
+int complain(std::string const& what, int code) {
+  std::fprintf(stderr, "handoffd: %s\n", what.c_str());
+  return code;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  CLI::App app{"handoffd supervises one network service and upgrades it without losing a connection"};
+  app.set_version_flag("--version", "handoffd " HANDOFF_VERSION);
+  std::string path;
+  app.add_option("CONFIG", path, "configuration of the service (handoff.toml(5))")->required();
+  app.footer("Signals: HUP upgrades, TERM and INT drain and stop, USR1 reopens the log. See handoffd(8) and handoff(1).");
+  try {
+    app.parse(count, arguments);
+  } catch (CLI::ParseError const& e) {
+    return app.exit(e) == 0 ? 0 : invalid_use;
+  }
+  path = absolute(path);
+  auto configuration = handoff::read_configuration(path);
+  if (!configuration) {
+    for (auto const& problem : configuration.error()) complain(problem, invalid_use);
+    return invalid_use;
+  }
+  auto made = handoff::supervisor::create({path, launcher_path(), std::move(*configuration)});
+  if (!made) return complain(made.error().message(), failed);
+  (*made)->run();
+  return 0;
+}

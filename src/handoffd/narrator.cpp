@@ -1,0 +1,141 @@
+#include "narrator.hpp"
+
+#include <os/file.hpp>
+#include <os/service_manager.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+
+namespace handoff {
+
+namespace {
+
+constexpr std::size_t history_bytes = 4 << 20;
+constexpr duration patience_beat{5'000};
+constexpr std::chrono::seconds patience{30};  // what each beat asks of systemd
+
+std::string now_in_words() {
+  std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+log_level level_of(fact const& f) {
+  switch (f.kind) {
+    case fact_kind::degraded: return log_level::error;
+    case fact_kind::verdict: return f.verdict->kind == verdict_kind::promoted ? log_level::info : log_level::error;
+    case fact_kind::instance_restarting:
+    case fact_kind::instance_killed:
+    case fact_kind::listener_reopened:
+    case fact_kind::note: return log_level::warning;
+    case fact_kind::settled: return log_level::debug;
+    default: return log_level::info;
+  }
+}
+
+bool succeeded(verdict const& v) { return v.kind == verdict_kind::promoted; }
+
+}  // namespace
+
+narrator::narrator(loop& on, journal& log, listener_names names, last_words words, std::string history_file)
+    : loop_(on),
+      journal_(log),
+      names_(std::move(names)),
+      last_words_(std::move(words)),
+      history_file_(std::move(history_file)) {
+  if (auto text = read_file(history_file_, history_bytes)) history_ = history::read(*text);
+  history_is_writable_ = replace_file(history_file_, history_.to_text()).has_value();
+  if (!history_is_writable_)
+    journal_.write(log_level::warning, "the history cannot be written to " + history_file_ + ": it ends with us");
+}
+
+ended_rollout narrator::end(fact const& f) {
+  ended_rollout done = std::move(current_);
+  current_ = {};
+  done.number = f.rollout;
+  done.generation = f.generation;
+  done.verdict = *f.verdict;
+  if (done.started.empty()) done.started = now_in_words();
+  done.seconds = std::chrono::duration<double>(loop::now() - begun_).count();
+  if (!succeeded(done.verdict)) done.output = last_words_(f.generation);
+  return done;
+}
+
+void narrator::hear(fact const& f, state const& s) {
+  std::string text = tell(f, s, names_);
+  json event = event_record(++sequence_, now_in_words(), f, text);
+  journal_.write(level_of(f), text);
+  switch (f.kind) {
+    case fact_kind::started:
+      begun_ = loop::now();
+      current_ = {.number = f.rollout, .cause = f.detail, .started = now_in_words()};
+      break;
+    case fact_kind::stage: current_.stage = f.detail; break;
+    case fact_kind::verdict: {
+      ended_rollout done = end(f);
+      for (auto const& line : done.output) journal_.write(log_level::error, "  it wrote: " + line);
+      event["output"] = done.output;
+      write_history(done);
+      history_.add(std::move(done));
+      break;
+    }
+    default: break;
+  }
+  if (control_ != nullptr) control_->publish(event);
+  tell_systemd(f, s);
+}
+
+void narrator::hear(answer const& a) {
+  if (control_ != nullptr) control_->hear(a);
+}
+
+void narrator::finish() {
+  journal_.write(log_level::info, "stopped");
+  loop_.stop();
+}
+
+void narrator::write_history(ended_rollout const& done) {
+  if (!history_is_writable_) return;
+  auto written = append_to_file(history_file_, to_line(done));
+  if (!written) journal_.write(log_level::warning, "writing the history: " + written.error().message());
+}
+
+// READY when the first generation serves; then RELOADING for each rollout and READY for each verdict.
+void narrator::tell_systemd(fact const& f, state const& s) {
+  std::string status = summarize(s);
+  if (f.kind == fact_kind::verdict && !succeeded(*f.verdict)) status = to_string(*f.verdict) + "; " + status;
+  bool serves = s.with_role(role::live) != nullptr;
+  if (f.kind == fact_kind::stopping) {
+    (void)service_manager::stopping(status);
+  } else if (f.kind == fact_kind::started && ready_told_) {
+    (void)service_manager::reloading(status);
+  } else if (f.kind == fact_kind::verdict && serves && s.lifecycle == lifecycle::running) {
+    (void)service_manager::ready(status);
+    ready_told_ = true;
+  } else if (status != last_status_) {
+    (void)service_manager::status(status);
+  }
+  last_status_ = std::move(status);
+}
+
+void narrator::begin_heartbeat(std::function<bool()> busy) {
+  busy_ = std::move(busy);
+  beat();
+}
+
+void narrator::beat() {
+  if (busy_()) (void)service_manager::extend_timeout(patience);
+  duration next = patience_beat;
+  if (auto interval = service_manager::watchdog_interval()) {
+    (void)service_manager::watchdog();
+    next = std::min(next, std::chrono::floor<duration>(*interval));
+  }
+  auto armed = loop_.at(loop::now() + next, [this] { beat(); });
+  if (armed) heartbeat_ = std::move(*armed);
+}
+
+}  // namespace handoff

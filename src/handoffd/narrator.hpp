@@ -1,0 +1,58 @@
+// Tells what happened to everybody at once, in the same words: the log, the watchers, the history, systemd.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <app/history.hpp>
+#include <app/journal.hpp>
+#include <app/story.hpp>
+#include <core/ports.hpp>
+#include <handoffd/control_service.hpp>
+#include <os/loop.hpp>
+
+namespace handoff {
+
+class narrator final : public audience {
+ public:
+  using last_words = std::function<std::vector<std::string>(generation_number)>;
+
+  // `history_file` may be unwritable: then the history lasts as long as we do.
+  narrator(loop&, journal&, listener_names, last_words, std::string history_file);
+
+  void set_control(control_service* control) { control_ = control; }
+
+  void hear(fact const&, state const&) override;
+  void hear(answer const&) override;
+  void finish() override;
+
+  // Keeps systemd patient while there is something to wait for, and its watchdog fed.
+  void begin_heartbeat(std::function<bool()> busy);
+
+  handoff::history const& past() const { return history_; }
+
+ private:
+  void write_history(ended_rollout const&);
+  void tell_systemd(fact const&, state const&);
+  ended_rollout end(fact const&);
+  void beat();
+
+  loop& loop_;
+  journal& journal_;
+  listener_names names_;
+  last_words last_words_;
+  std::string history_file_;
+  handoff::history history_;
+  control_service* control_ = nullptr;
+  ended_rollout current_;  // the rollout under way, as far as it is known
+  instant begun_{};
+  std::uint64_t sequence_ = 0;
+  bool ready_told_ = false;
+  bool history_is_writable_ = true;
+  std::string last_status_;
+  std::function<bool()> busy_;
+  watch heartbeat_;
+};
+
+}  // namespace handoff

@@ -1,0 +1,130 @@
+#include "release_book.hpp"
+
+#include <os/file.hpp>
+#include <wire/config_toml.hpp>
+
+namespace handoff {
+
+namespace {
+
+std::string_view word(executable_state s) {
+  constexpr std::string_view names[] = {"same", "replaced", "overwritten", "missing"};
+  return names[static_cast<std::size_t>(s)];
+}
+
+std::string joined(problems const& all) {
+  std::string text;
+  for (auto const& p : all) text += (text.empty() ? "" : "; ") + p;
+  return text;
+}
+
+// What cannot change while the supervisor runs: it is what operators and locks know us by.
+std::optional<std::string> why_not(settings const& was, settings const& is) {
+  if (is.service.name != was.service.name)
+    return "[service] name cannot change from '" + was.service.name + "' to '" + is.service.name +
+           "' while the supervisor runs";
+  return {};
+}
+
+}  // namespace
+
+std::expected<settings, problems> read_configuration(std::string const& path) {
+  auto text = read_file(path, limit::configuration_bytes);
+  if (!text) return std::unexpected(problems{text.error().message()});
+  config_reading reading = read_config(*text);
+  if (reading.problems.empty()) return std::move(reading.value);
+  problems all;
+  for (auto const& p : reading.problems) all.push_back(to_string(p, path));
+  return std::unexpected(std::move(all));
+}
+
+release_book::release_book(std::string path, settings first, listener_table& listeners, post to_engine, changed tell)
+    : path_(std::move(path)),
+      current_(std::move(first)),
+      listeners_(listeners),
+      post_(std::move(to_engine)),
+      changed_(std::move(tell)) {}
+
+std::expected<release, verdict> release_book::make_from_file(generation_number number) {
+  auto refuse = [](std::string why) { return std::unexpected(verdict{verdict_kind::refused, std::move(why)}); };
+  auto read = read_configuration(path_);
+  if (!read) return refuse(joined(read.error()));
+  if (auto why = why_not(current_, *read)) return refuse(*why);
+  auto listeners = listeners_.configure(read->listeners);
+  if (!listeners) return refuse(listeners.error().message());
+  auto made = make_release(number, read->service, std::move(*listeners));
+  if (!made) {
+    auto kind = made.error().executable_is_bad ? verdict_kind::rolled_back : verdict_kind::refused;
+    return std::unexpected(verdict{kind, made.error().reason});
+  }
+  current_ = std::move(*read);
+  changed_(current_);
+  return std::move(*made);
+}
+
+void release_book::add(act::prepare const& a, release r) {
+  r.number = a.generation;
+  listeners_.keep(a.generation, r.listeners);
+  auto policy = generation_policy_of(r.service);
+  releases_.insert_or_assign(a.generation, std::move(r));
+  post_(prepared{a.rollout, policy, operator_policy_of(current_)});
+}
+
+void release_book::prepare(act::prepare const& a) {
+  if (release const* source = find(a.source)) return add(a, *source);
+  auto made = make_from_file(a.generation);
+  if (!made) return post_(preparation_failed{a.rollout, made.error()});
+  add(a, std::move(*made));
+}
+
+void release_book::forget(generation_number g) {
+  releases_.erase(g);
+  listeners_.drop(g);
+}
+
+auto release_book::reload() -> std::expected<std::vector<std::string>, refusal> {
+  auto read = read_configuration(path_);
+  if (!read) return std::unexpected(refusal{"the configuration is invalid", read.error()});
+  if (auto why = why_not(current_, *read)) return std::unexpected(refusal{*why, {}});
+  if (read->service != current_.service || read->listeners != current_.listeners)
+    return std::unexpected(refusal{"what shapes a launch has changed ([service], [ready], [drain] or a listener): use upgrade", {}});
+  std::vector<std::string> sections;
+  if (read->restart != current_.restart) sections.emplace_back("restart");
+  if (read->rollout != current_.rollout) sections.emplace_back("rollout");
+  if (read->checks != current_.checks) sections.emplace_back("check");
+  if (read->hooks != current_.hooks) sections.emplace_back("hooks");
+  if (read->control != current_.control) sections.emplace_back("control");
+  if (read->log != current_.log) sections.emplace_back("log");
+  current_ = std::move(*read);
+  changed_(current_);
+  post_(policy_changed{operator_policy_of(current_)});
+  return sections;
+}
+
+release const* release_book::find(generation_number g) const {
+  auto found = releases_.find(g);
+  return found == releases_.end() ? nullptr : &found->second;
+}
+
+std::map<generation_number, observed_generation> release_book::observe() const {
+  std::map<generation_number, observed_generation> all;
+  for (auto const& [n, r] : releases_)
+    all[n] = {r.executable->path(), std::string(word(r.executable->state()))};
+  return all;
+}
+
+std::vector<std::string> release_book::notes() const {
+  std::vector<std::string> all;
+  for (auto const& [n, r] : releases_) {
+    std::string whose = "generation " + std::to_string(number(n)) + ": " + r.executable->path();
+    switch (r.executable->state()) {
+      case executable_state::same: break;
+      case executable_state::replaced: all.push_back(whose + " was replaced on disk; restarts use the pinned one"); break;
+      case executable_state::overwritten: all.push_back(whose + " was overwritten in place: last good is lost"); break;
+      case executable_state::missing: all.push_back(whose + " is missing, and a script cannot be started without it"); break;
+    }
+  }
+  return all;
+}
+
+}  // namespace handoff

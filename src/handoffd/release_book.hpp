@@ -1,0 +1,60 @@
+// The configuration as it is now, and the releases that were made from what it was: one for each generation that
+// runs or can be rolled back to.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <handoffd/listener_table.hpp>
+#include <handoffd/release.hpp>
+
+#include <core/event.hpp>
+#include <core/ports.hpp>
+#include <core/settings.hpp>
+
+namespace handoff {
+
+// What stands against a configuration: lines "FILE:LINE:COLUMN: what".
+using problems = std::vector<std::string>;
+
+// Reads and validates a configuration file.
+std::expected<settings, problems> read_configuration(std::string const& path);
+
+class release_book final : public release_store {
+ public:
+  using post = std::function<void(happening)>;
+  using changed = std::function<void(settings const&)>;  // the operator's part may be another
+
+  release_book(std::string path, settings first, listener_table&, post, changed);
+
+  void prepare(act::prepare const&) override;
+  void forget(generation_number) override;
+
+  // Applies what belongs to the operator. Returns the names of the sections that changed.
+  struct refusal {
+    std::string reason;
+    problems invalid;  // or these
+  };
+  std::expected<std::vector<std::string>, refusal> reload();
+
+  release const* find(generation_number) const;
+  settings const& current() const { return current_; }
+  std::string const& path() const { return path_; }
+  std::map<generation_number, observed_generation> observe() const;
+  std::vector<std::string> notes() const;  // what an operator should know about the files behind the releases
+
+ private:
+  std::expected<release, verdict> make_from_file(generation_number);
+  void add(act::prepare const&, release);
+
+  std::string path_;
+  settings current_;
+  listener_table& listeners_;
+  post post_;
+  changed changed_;
+  std::map<generation_number, release> releases_;
+};
+
+}  // namespace handoff

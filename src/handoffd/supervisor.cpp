@@ -1,0 +1,301 @@
+#include "supervisor.hpp"
+
+#include <handoffd/command_table.hpp>
+#include <handoffd/control_service.hpp>
+#include <handoffd/instance_table.hpp>
+#include <handoffd/listener_table.hpp>
+#include <handoffd/narrator.hpp>
+#include <handoffd/release_book.hpp>
+
+#include <app/engine.hpp>
+#include <os/launch.hpp>
+#include <os/process_tree.hpp>
+#include <os/runtime_directory.hpp>
+#include <os/service_manager.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+namespace handoff {
+
+namespace {
+
+// The one alarm that the core needs: its next deadline.
+class loop_clock final : public alarm_clock {
+ public:
+  loop_clock(loop& on, std::function<void(happening)> post) : loop_(on), post_(std::move(post)) {}
+  instant now() override { return loop::now(); }
+  void wake_at(std::optional<instant> when) override {
+    if (when == armed_for_) return;
+    armed_for_ = when;
+    alarm_.reset();
+    if (!when) return;
+    auto armed = loop_.at(*when, [this] {
+      armed_for_.reset();
+      post_(time_passed{});
+    });
+    if (armed) alarm_ = std::move(*armed);
+  }
+
+ private:
+  loop& loop_;
+  std::function<void(happening)> post_;
+  std::optional<instant> armed_for_;
+  watch alarm_;
+};
+
+}  // namespace
+
+struct supervisor::parts {
+  explicit parts(supervisor_options o) : options(std::move(o)) {}
+
+  supervisor_options options;
+  std::unique_ptr<loop> events;
+  std::unique_ptr<journal> log;
+  std::optional<runtime_directory> directory;
+  unique_fd launcher;
+  std::unique_ptr<listener_table> listeners;
+  std::unique_ptr<release_book> releases;
+  std::unique_ptr<instance_table> instances;
+  std::unique_ptr<command_table> commands;
+  std::unique_ptr<loop_clock> clock;
+  std::unique_ptr<narrator> tells;
+  std::unique_ptr<engine> mind;
+  std::unique_ptr<control_service> control;
+  std::vector<watch> watches;
+
+  std::string const& service() const { return options.first.service.name; }
+  void post(happening h) { mind->post(std::move(h)); }
+  std::function<void(happening)> poster() {
+    return [this](happening h) { post(std::move(h)); };
+  }
+  void write(log_level level, std::string const& line) { log->write(level, line); }
+
+  result<> open_house();
+  result<> open_doors();
+  result<> hire();
+  result<> listen_to_operators();
+  result<> listen_to_signals();
+  result<> on_signal(int number, std::function<void()>);
+  surroundings around();
+  result<command_table::description> describe(command const&);
+  void apply(settings const&);
+  void child_ended();
+  std::expected<std::vector<std::string>, release_book::refusal> reload();
+  json status();
+  json past(std::size_t most) const;
+};
+
+// ---- the parts, in the order in which they need each other
+
+result<> supervisor::parts::open_house() {
+  auto made = loop::create();
+  if (!made) return std::unexpected(made.error());
+  events = std::move(*made);
+  auto opened = journal::open(service(), options.first.log);
+  if (!opened) return std::unexpected(opened.error());
+  log = std::move(*opened);
+  auto base = runtime_directory_path();
+  if (!base) return std::unexpected(base.error());
+  auto locked = runtime_directory::open(*base, service());
+  if (!locked) return std::unexpected(locked.error());
+  directory = std::move(*locked);
+  auto found = open_launcher(options.launcher);
+  if (!found) return std::unexpected(found.error());
+  launcher = std::move(*found);
+  return become_child_subreaper();
+}
+
+result<> supervisor::parts::open_doors() {
+  auto adopted = service_manager::adopted_descriptors();
+  if (!adopted) return std::unexpected(adopted.error());
+  auto made = listener_table::create(
+      *events, poster(), [this](std::string const& line) { write(log_level::warning, line); }, std::move(*adopted));
+  if (!made) return std::unexpected(made.error());
+  listeners = std::move(*made);
+  auto opened = listeners->configure(options.first.listeners);
+  if (!opened) return std::unexpected(opened.error());
+  if (listeners->left_over() > 0)
+    write(log_level::warning, "systemd passed " + std::to_string(listeners->left_over()) + " sockets that no listener names");
+  return {};
+}
+
+surroundings supervisor::parts::around() {
+  return {*events,
+          poster(),
+          [this](log_level level, std::string const& line) { write(level, line); },
+          launcher.get(),
+          service(),
+          directory->notify_directory(),
+          find_delegated_cgroup()};
+}
+
+result<> supervisor::parts::hire() {
+  releases = std::make_unique<release_book>(options.configuration, options.first, *listeners, poster(),
+                                            [this](settings const& s) { apply(s); });
+  auto made = instance_table::create(around(), *listeners, [this](generation_number g) { return releases->find(g); });
+  if (!made) return std::unexpected(made.error());
+  instances = std::move(*made);
+  commands = std::make_unique<command_table>(around(), [this](command const& c) { return describe(c); });
+  clock = std::make_unique<loop_clock>(*events, poster());
+
+  auto state_directory = state_directory_path();
+  std::string history_file = state_directory ? *state_directory + "/" + service() + ".history" : "";
+  if (state_directory) (void)make_state_directory(*state_directory);
+  tells = std::make_unique<narrator>(
+      *events, *log, [this](std::size_t l) { return listeners->name(l); },
+      [this](generation_number g) { return instances->last_words(g); }, history_file);
+  state initial{.policy = operator_policy_of(options.first)};
+  if (auto const* last = tells->past().last()) initial.last_rollout = last->number;
+  mind = std::make_unique<engine>(ports{*instances, *releases, *commands, *listeners, *clock, *tells}, std::move(initial));
+  return {};
+}
+
+result<> supervisor::parts::listen_to_operators() {
+  auto opened = control_service::open(*events, directory->control_socket(), options.first.control,
+                                      {poster(), [this] { return status(); },
+                                       [this](std::size_t most) { return past(most); }, [this] { return reload(); }});
+  if (!opened) return std::unexpected(opened.error());
+  control = std::move(*opened);
+  tells->set_control(control.get());
+  return {};
+}
+
+result<> supervisor::parts::on_signal(int number, std::function<void()> act) {
+  auto watched = events->on_signal(number, std::move(act));
+  if (!watched) return std::unexpected(watched.error());
+  watches.push_back(std::move(*watched));
+  return {};
+}
+
+result<> supervisor::parts::listen_to_signals() {
+  std::signal(SIGPIPE, SIG_IGN);
+  struct reaction {
+    int number;
+    std::function<void()> act;
+  };
+  auto stop = [this] { post(stop_requested{}); };
+  auto ignore = [this](char const* name) {
+    return [this, name] { write(log_level::info, std::string("ignored ") + name); };
+  };
+  reaction const reactions[] = {
+      {SIGHUP, [this] { post(upgrade_requested{cause::signal, {}}); }},
+      {SIGTERM, stop},
+      {SIGINT, stop},
+      {SIGUSR1,
+       [this] {
+         auto reopened = log->reopen();
+         write(log_level::info, reopened ? "log reopened" : reopened.error().message());
+       }},
+      {SIGCHLD, [this] { child_ended(); }},
+      {SIGUSR2, ignore("SIGUSR2: this version does not upgrade itself in place")},
+      {SIGWINCH, ignore("SIGWINCH")},
+      {SIGALRM, ignore("SIGALRM")},
+  };
+  for (auto const& r : reactions)
+    if (auto done = on_signal(r.number, r.act); !done) return done;
+  return {};
+}
+
+// ---- what the parts ask of each other
+
+void supervisor::parts::child_ended() {
+  auto known = instances->pids();
+  auto others = commands->pids();
+  known.insert(known.end(), others.begin(), others.end());
+  instances->sweep(known);
+}
+
+void supervisor::parts::apply(settings const& s) {
+  instances->set_fd_store_max(s.service.fd_store_max);
+  log->set_level(s.log.level);
+  if (control) control->set_allowed(s.control);
+}
+
+std::expected<std::vector<std::string>, release_book::refusal> supervisor::parts::reload() {
+  if (mind->current().rollout)
+    return std::unexpected(release_book::refusal{"a rollout is under way: reload when it has ended", {}});
+  return releases->reload();
+}
+
+result<command_table::description> supervisor::parts::describe(command const& c) {
+  release const* of = releases->find(c.generation);
+  // After a refusal there is no release of the candidate; the hook "failed" then speaks for live.
+  if (generation const* live = mind->current().with_role(role::live); of == nullptr && live != nullptr)
+    of = releases->find(live->number);
+  if (of == nullptr) return plain_failure("there is no release to run it for");
+  command_table::description d{.of = of};
+  d.environment = {"HANDOFF_SERVICE=" + service(), "HANDOFF_GENERATION=" + std::to_string(number(c.generation)),
+                   "HANDOFF_ROLLOUT=" + std::to_string(number(mind->current().last_rollout))};
+  auto const& now = releases->current();
+  switch (c.what) {
+    case command::purpose::hook: {
+      auto found = std::ranges::find(now.hooks, c.at, &hook_settings::at);
+      if (found == now.hooks.end()) return plain_failure("the hook is no longer configured");
+      d.command = found->command;
+      d.user = found->user;
+      d.environment.push_back("HANDOFF_HOOK=" + std::string(to_string(c.at)));
+      break;
+    }
+    case command::purpose::check:
+      if (c.check >= now.checks.size()) return plain_failure("the check is no longer configured");
+      d.command = now.checks[c.check].command;
+      d.environment.push_back("HANDOFF_CHECK=" + now.checks[c.check].name);
+      break;
+    case command::purpose::probe:
+      d.command = of->service.ready.command;
+      d.environment.push_back("HANDOFF_INSTANCE=" + std::to_string(c.instance.index));
+      if (auto pid = instances->main_pid(c.instance)) d.environment.push_back("MAINPID=" + std::to_string(*pid));
+      break;
+  }
+  return d;
+}
+
+json supervisor::parts::status() {
+  observations seen{.service = service(), .pid = ::getpid(), .version = HANDOFF_VERSION};
+  seen.instances = instances->observe();
+  seen.generations = releases->observe();
+  seen.listeners = listeners->observe();
+  seen.stray_notifications = instances->stray_notifications();
+  seen.notes = releases->notes();
+  return status_record(mind->current(), seen, tells->past().last(), loop::now());
+}
+
+json supervisor::parts::past(std::size_t most) const {
+  json records = json::array();
+  auto const& all = tells->past().all();
+  for (auto ended = all.rbegin(); ended != all.rend() && records.size() < most; ++ended)
+    records.push_back(to_record(*ended));
+  return records;
+}
+
+// ---- life
+
+supervisor::supervisor(std::unique_ptr<parts> p) : parts_(std::move(p)) {}
+supervisor::~supervisor() = default;
+
+result<std::unique_ptr<supervisor>> supervisor::create(supervisor_options options) {
+  auto p = std::make_unique<parts>(std::move(options));
+  for (auto step : {&parts::open_house, &parts::open_doors, &parts::hire, &parts::listen_to_operators,
+                    &parts::listen_to_signals})
+    if (auto done = (p.get()->*step)(); !done) return std::unexpected(done.error());
+  return std::unique_ptr<supervisor>(new supervisor(std::move(p)));
+}
+
+void supervisor::run() {
+  parts& p = *parts_;
+  p.apply(p.options.first);
+  p.write(log_level::info, "handoffd " HANDOFF_VERSION " supervises '" + p.service() + "', pid " + std::to_string(::getpid()));
+  p.tells->begin_heartbeat([&p] {
+    state const& s = p.mind->current();
+    return s.rollout || s.with_role(role::live) == nullptr || s.lifecycle != lifecycle::running;
+  });
+  auto turn = p.events->before_sleep([&p] { p.mind->run(); });
+  p.post(upgrade_requested{cause::start, {}});
+  p.events->run();
+  p.child_ended();
+}
+
+}  // namespace handoff
