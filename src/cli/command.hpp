@@ -1,0 +1,40 @@
+// What the commands of `handoff` share: how they end, and how they join the command line.
+#pragma once
+
+#include <core/ids.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace handoff::cli {
+
+// What the process exits with.
+enum class ending {
+  done = 0,
+  failed = 1,   // the rollout failed and the last good generation serves
+  usage = 2,    // usage, or an invalid configuration
+  absent = 3,   // no such supervisor
+  gave_up = 4,  // waiting; what was waited for goes on
+  refused = 5,  // not allowed, or nothing to act on
+};
+
+// Each adds one command. When the command line asks for it, it runs and leaves its ending in `outcome`.
+void add_status(CLI::App&, ending& outcome);
+void add_watch(CLI::App&, ending& outcome);
+void add_history(CLI::App&, ending& outcome);
+void add_upgrade(CLI::App&, ending& outcome);
+void add_rollback(CLI::App&, ending& outcome);
+void add_abort(CLI::App&, ending& outcome);
+void add_reload(CLI::App&, ending& outcome);
+void add_stop(CLI::App&, ending& outcome);
+void add_check(CLI::App&, ending& outcome);
+
+// The options that most commands have.
+CLI::Option* add_names(CLI::App& command, std::vector<std::string>& names);
+void add_json(CLI::App& command, bool& wanted);
+void add_timeout(CLI::App& command, std::optional<duration>& timeout);
+
+}  // namespace handoff::cli

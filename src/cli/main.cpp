@@ -1,0 +1,60 @@
+// handoff: the operator's command. Speaks to the supervisors over their control sockets.
+#include <base/text.hpp>
+
+#include <cli/command.hpp>
+#include <cli/durations.hpp>
+#include <cli/supervisors.hpp>
+
+namespace handoff::cli {
+
+namespace {
+
+constexpr auto commands = {add_status, add_watch,  add_history, add_upgrade, add_rollback,
+                           add_abort,  add_reload, add_stop,    add_check};
+
+constexpr auto footer =
+    "NAME is the name of a service. Its supervisor is reached at NAME.sock in the runtime directory:\n"
+    "$HANDOFF_RUNTIME_DIR; else /run/handoff for root and $XDG_RUNTIME_DIR/handoff for others.\n\n"
+    "Exit codes: 0 done; 1 the rollout failed, the last good generation serves; 2 usage or invalid\n"
+    "configuration; 3 no such supervisor; 4 gave up waiting, the rollout goes on; 5 refused.";
+
+}  // namespace
+
+CLI::Option* add_names(CLI::App& command, std::vector<std::string>& names) {
+  return command.add_option("NAME", names, "the service, or several")
+      ->check([](std::string const& name) { return check_name(name); })
+      ->type_name("");
+}
+
+void add_json(CLI::App& command, bool& wanted) {
+  command.add_flag("--json", wanted, "print JSON, one value a line");
+}
+
+void add_timeout(CLI::App& command, std::optional<duration>& timeout) {
+  command.add_option("--timeout", "give up waiting after this long: \"30s\", \"5m\"")
+      ->type_name("TIME")
+      ->check([](std::string const& text) {
+        return read_duration(text) ? std::string()
+                                   : "expected a time such as 30s or 5m, not '" + printable(text, 40) + "'";
+      })
+      ->each([&timeout](std::string const& text) { timeout = read_duration(text); });
+}
+
+}  // namespace handoff::cli
+
+int main(int argc, char** argv) {
+  using namespace handoff::cli;
+  CLI::App app("Upgrade running services without losing a connection.", "handoff");
+  app.set_version_flag("--version", "handoff " HANDOFF_VERSION);
+  app.require_subcommand(1);
+  app.footer(footer);
+  ending outcome = ending::done;
+  for (auto add : commands) add(app, outcome);
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::ParseError const& problem) {
+    bool asked_for_help = app.exit(problem) == 0;
+    return static_cast<int>(asked_for_help ? ending::done : ending::usage);
+  }
+  return static_cast<int>(outcome);
+}

@@ -1,0 +1,170 @@
+#include "status_view.hpp"
+
+#include <cli/durations.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace handoff::cli {
+
+namespace {
+
+constexpr std::size_t most_pids = 4;  // in the overview
+
+std::string shown(std::optional<std::int64_t> number) { return number ? std::to_string(*number) : "-"; }
+std::string shown(std::optional<duration> s) { return s ? humane(*s) : "-"; }
+
+colour colour_of_state(std::string_view state) {
+  if (state == "serving") return colour::green;
+  return state == "degraded" || state == "stopping" ? colour::red : colour::yellow;
+}
+
+json const& live_generation(json const& status) {
+  static json const nothing;
+  auto live = whole(status, "live");
+  for (json const& g : list(status, "generations")) {
+    if (live && whole(g, "number") == live) return g;
+  }
+  return nothing;
+}
+
+std::string pids_of(json const& generation) {
+  std::vector<std::int64_t> pids;
+  for (json const& instance : list(generation, "instances")) {
+    if (auto pid = whole(instance, "pid")) pids.push_back(*pid);
+  }
+  if (pids.empty()) return "-";
+  std::size_t more = pids.size() > most_pids ? pids.size() - most_pids : 0;
+  pids.resize(pids.size() - more);
+  return fmt::format("{}{}", fmt::join(pids, ","), more > 0 ? fmt::format(" +{}", more) : "");
+}
+
+std::string queued_in(json const& status) {
+  std::optional<std::int64_t> sum;
+  for (json const& l : list(status, "listeners")) {
+    if (auto queued = whole(l, "queued"))
+      sum = sum.value_or(0) + std::clamp<std::int64_t>(*queued, 0, 1 << 30);
+  }
+  return shown(sum);
+}
+
+// "generation 8 to be ready, for at most 12 s".
+std::string waiting(json const& of) {
+  std::string what = text(of, "waiting_for");
+  auto left = span(of, "deadline_in_ms");
+  if (what.empty()) return {};
+  return left ? what + ", for at most " + humane(*left) : what;
+}
+
+std::vector<cell> row_of(asked_status const& one) {
+  if (!one.told)
+    return {{one.of.name}, {"-"}, {"unknown", colour::red}, {"-"}, {"-"}, {"-"}, {one.told.error().what}};
+  json const& status = *one.told;
+  json const& live = live_generation(status);
+  std::string state = text(status, "state");
+  std::string generation = shown(whole(status, "live"));
+  if (auto next = whole(member(status, "rollout"), "generation")) generation += fmt::format(" > {}", *next);
+  return {{one.of.name},
+          {generation},
+          {state, colour_of_state(state)},
+          {pids_of(live)},
+          {shown(span(live, "age_ms"))},
+          {queued_in(status)},
+          {waiting(status)}};
+}
+
+void add_table(std::vector<std::string>& to, table const& rows, stream const& s) {
+  for (auto& line : rows.lines(s)) to.push_back("  " + line);
+}
+
+void add_generations(std::vector<std::string>& said, json const& status, stream const& to) {
+  table rows({"GENERATION", "INSTANCE", "PID", "STATE", "AGE", "RESTARTS", "STATUS"});
+  for (json const& g : list(status, "generations")) {
+    std::string role = text(g, "role"), file = text(g, "executable_state");
+    std::string about = text(g, "executable");
+    if (file != "same") about += " (" + file + " on disk)";
+    if (auto left = span(g, "deadline_in_ms")) about += ", for at most " + humane(*left);
+    rows.add({{shown(whole(g, "number")), colour::bold},
+              {},
+              {},
+              {role, role == "live" ? colour::green : colour::yellow},
+              {shown(span(g, "age_ms"))},
+              {},
+              {about}});
+    for (json const& i : list(g, "instances")) {
+      rows.add({{},
+                {text(i, "id")},
+                {shown(whole(i, "pid"))},
+                {text(i, "state")},
+                {shown(span(i, "age_ms"))},
+                {shown(whole(i, "restarts"))},
+                {text(i, "status")}});
+    }
+  }
+  add_table(said, rows, to);
+}
+
+void add_listeners(std::vector<std::string>& said, json const& status, stream const& to) {
+  if (list(status, "listeners").empty()) return;
+  table rows({"LISTENER", "ADDRESS", "QUEUED", "BACKLOG", "REOPENED"});
+  for (json const& l : list(status, "listeners")) {
+    auto reopened = whole(l, "reopened").value_or(0);
+    rows.add({{text(l, "name")},
+              {text(l, "address")},
+              {shown(whole(l, "queued"))},
+              {shown(whole(l, "backlog"))},
+              {std::to_string(reopened), reopened > 0 ? colour::yellow : colour::plain}});
+  }
+  said.emplace_back();
+  add_table(said, rows, to);
+}
+
+void add_rollouts(std::vector<std::string>& said, json const& status, stream const& to) {
+  said.emplace_back();
+  if (json const& now = member(status, "rollout"); now.is_object()) {
+    said.push_back(fmt::format("  rollout {} ({}), {} old: {}", shown(whole(now, "number")),
+                               text(now, "cause"), shown(span(now, "age_ms")), text(now, "stage")));
+    if (auto what = waiting(now); !what.empty()) said.push_back("    waiting for " + what);
+  }
+  if (auto next = whole(status, "pending")) said.push_back(fmt::format("  rollout {} comes next", *next));
+  json const& last = member(status, "last");
+  if (!last.is_object()) return;
+  bool good = raw_text(last, "verdict") == "promoted";
+  std::string verdict = good                                     ? "promoted"
+                        : raw_text(last, "verdict") == "refused" ? "refused"
+                                                                 : "rolled back";
+  std::string line = fmt::format("  last rollout {} ({}): {}", shown(whole(last, "rollout")),
+                                 text(last, "cause"), to.paint(good ? colour::green : colour::red, verdict));
+  if (!good) line += ": " + text(last, "reason");
+  said.push_back(line + ", started " + text(last, "started"));
+  for (auto const& output : lines(last, "output")) said.push_back("    | " + output);
+}
+
+}  // namespace
+
+std::vector<std::string> overview(std::vector<asked_status> const& all, stream const& to) {
+  table rows({"SERVICE", "GENERATION", "STATE", "PIDS", "AGE", "QUEUED", "WAITING FOR"});
+  for (auto const& one : all) rows.add(row_of(one));
+  return rows.lines(to);
+}
+
+std::vector<std::string> details(supervisor const& of, json const& status, stream const& to) {
+  std::string state = text(status, "state");
+  std::vector<std::string> said{fmt::format("{}: {} - {}", to.paint(colour::bold, of.name),
+                                            to.paint(colour_of_state(state), state),
+                                            text(status, "summary"))};
+  said.push_back(fmt::format("  handoffd {}, pid {}", text(status, "version"), shown(whole(status, "pid"))));
+  if (auto what = waiting(status); !what.empty()) said.push_back("  waiting for " + what);
+  for (auto const& note : lines(status, "notes")) said.push_back(to.paint(colour::yellow, "  note: " + note));
+  if (auto stray = whole(status, "stray_notifications").value_or(0); stray > 0) {
+    said.push_back(fmt::format("  {} notifications came from strangers", stray));
+  }
+  said.emplace_back();
+  add_generations(said, status, to);
+  add_listeners(said, status, to);
+  add_rollouts(said, status, to);
+  return said;
+}
+
+}  // namespace handoff::cli

@@ -1,0 +1,521 @@
+"""The operator's command against a supervisor that does what each test tells it to."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from fake_supervisor import FakeSupervisor, event, status, verdict
+
+HANDOFF = os.environ["HANDOFF"]
+HOSTILE = "a\x1b[2Jb\nforged\x9bc\u202ed"
+
+
+class CommandTest(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+        self.environment = dict(os.environ, HANDOFF_RUNTIME_DIR=self.directory)
+
+    def supervisor(self, name="web"):
+        made = FakeSupervisor(self.directory, name)
+        self.addCleanup(made.close)
+        return made
+
+    def start(self, *arguments, **options):
+        process = subprocess.Popen([HANDOFF, *arguments], env=self.environment, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, **options)
+        self.addCleanup(self._reap, process)
+        return process
+
+    @staticmethod
+    def _reap(process):
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+    def finish(self, process, code):
+        said, complained = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, code, said + complained)
+        return said, complained
+
+    def run_handoff(self, code, *arguments, **options):
+        return self.finish(self.start(*arguments, **options), code)
+
+    def upgrading(self, supervisor, *arguments, rollout=5, method="Upgrade"):
+        """An upgrade that has been asked for and is waited for."""
+        supervisor.answers[method] = {"rollout": rollout}
+        process = self.start(method.lower(), "web", *arguments)
+        supervisor.wait_for_call(method)
+        return process
+
+
+class Usage(CommandTest):
+    def test_wrong_usage_exits_2(self):
+        for arguments in ([], ["upgrade"], ["nonsense"], ["upgrade", "web", "--until", "never"], ["status", "a/b"],
+                          ["upgrade", "web", "--timeout", "5"], ["upgrade", "web", "--timeout", "0s"],
+                          ["upgrade", "web", "--timeout", "9999d"], ["history", "web", "--limit", "0"],
+                          ["status", ".."], ["status", "x" * 65], ["check"]):
+            with self.subTest(arguments=arguments):
+                said, complained = self.run_handoff(2, *arguments)
+                self.assertEqual(said, "")
+                self.assertNotEqual(complained, "")
+
+    def test_help_and_version_exit_0(self):
+        self.assertIn("upgrade", self.run_handoff(0, "--help")[0])
+        self.assertIn("--until", self.run_handoff(0, "upgrade", "--help")[0])
+        self.assertRegex(self.run_handoff(0, "--version")[0], r"^handoff \d")
+
+
+class Check(CommandTest):
+    def test_every_problem_is_told(self):
+        path = os.path.join(self.directory, "web.toml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('[service]\nname = "web"\ncomand = ["/bin/true"]\n')
+        _, complained = self.run_handoff(2, "check", path)
+        self.assertIn(path + ":3:", complained)
+        self.assertIn("command", complained)
+        told = json.loads(self.run_handoff(2, "check", "--json", path)[0])
+        self.assertFalse(told["valid"])
+        self.assertGreater(len(told["problems"]), 1)
+
+    def test_a_good_file_is_summed_up(self):
+        path = os.path.join(self.directory, "web.toml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('[service]\nname = "web"\ncommand = ["/bin/true"]\n[[listener]]\nname = "http"\n'
+                       'address = "127.0.0.1:8000"\n')
+        said, _ = self.run_handoff(0, "check", path)
+        self.assertIn("'web'", said)
+        self.assertIn("127.0.0.1:8000", said)
+        self.assertTrue(json.loads(self.run_handoff(0, "check", "--json", path)[0])["valid"])
+
+    def test_a_file_that_cannot_be_read_is_invalid(self):
+        self.run_handoff(2, "check", self.directory + "/missing.toml")
+        self.run_handoff(2, "check", self.directory)
+        self.run_handoff(2, "check", "/dev/zero")
+
+
+class Finding(CommandTest):
+    def test_an_unknown_name_lists_those_that_run(self):
+        self.supervisor("web")
+        self.supervisor("api")
+        stale = self.supervisor("old")
+        stale.vanish(leave_file=True)
+        for command in ("status", "upgrade", "abort", "rollback", "stop", "reload", "history", "watch"):
+            with self.subTest(command=command):
+                _, complained = self.run_handoff(3, command, "wbe")
+                self.assertIn("wbe", complained)
+                self.assertIn("running: api, web", complained)
+                self.assertNotIn("old", complained)
+
+    def test_a_stale_socket_is_no_supervisor(self):
+        self.supervisor("old").vanish(leave_file=True)
+        self.run_handoff(3, "status", "old")
+
+    def test_no_supervisor_at_all(self):
+        self.assertIn(self.directory, self.run_handoff(3, "status")[1])
+        self.assertIn(self.directory, self.run_handoff(3, "watch")[1])
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs another user")
+    def test_who_may_not_is_told_who_may(self):
+        web = self.supervisor()
+        os.chmod(self.directory, 0o755)
+        os.chmod(web.path, 0o660)
+        _, complained = self.run_handoff(5, "status", "web", user=65534, group=65534, extra_groups=[])
+        self.assertIn("not allowed", complained)
+        self.assertIn("group root", complained)
+
+
+class Status(CommandTest):
+    def test_the_overview_has_a_row_a_service(self):
+        self.supervisor("web")
+        api = self.supervisor("api")
+        api.answers["Status"] = status(service="api", state="upgrading", waiting_for="generation 9 to be ready",
+                                       deadline_in_ms=12000, rollout={"number": 4, "generation": 9})
+        rows = self.run_handoff(0, "status")[0].splitlines()
+        self.assertEqual(len(rows), 3)
+        self.assertRegex(rows[1], r"^api +8 > 9 +upgrading +4711 +2 min +3 +generation 9 to be ready, for at most 12 s$")
+        self.assertRegex(rows[2], r"^web +8 +serving +4711 +2 min +3")
+
+    def test_one_service_is_told_in_full(self):
+        web = self.supervisor()
+        web.answers["Status"] = status(notes=["the file on disk differs"], last={
+            "rollout": 4, "generation": 7, "cause": "asked by root", "verdict": "rolled_back",
+            "reason": "exited 1 before ready", "stage": "ready", "started": "2026-01-01T00:00:00Z", "seconds": 0.4,
+            "output": ["boom"]})
+        said, _ = self.run_handoff(0, "status", "web")
+        for expected in ("generation 8 serves", "handoffd 0.1.0, pid 812", "note: the file on disk differs", "8.1",
+                         "4711", "0.0.0.0:80", "last rollout 4 (asked by root): rolled back: exited 1 before ready",
+                         "| boom"):
+            self.assertIn(expected, said)
+        self.assertNotIn("\x1b", said)
+
+    def test_json_is_what_the_supervisor_told(self):
+        self.supervisor("web")
+        self.supervisor("api")
+        told = [json.loads(line) for line in self.run_handoff(0, "status", "--json")[0].splitlines()]
+        self.assertEqual([one["service"] for one in told], ["api", "web"])
+        self.assertEqual(told[1], status())
+
+    def test_hostile_strings_do_not_reach_the_terminal(self):
+        web = self.supervisor()
+        web.answers["Status"] = status(summary=HOSTILE, state=HOSTILE, notes=[HOSTILE] * 3, waiting_for=HOSTILE,
+                                       version=HOSTILE)
+        for arguments in (["status", "web"], ["status"], ["status", "--json"]):
+            said, _ = self.run_handoff(0, *arguments)
+            for bad in ("\x1b", "\nforged", "\x9b", "\u202e"):
+                self.assertNotIn(bad, said)
+
+    def test_nonsense_of_every_shape_is_survived(self):
+        web = self.supervisor()
+        shapes = [None, True, -1, 1 << 63, 1e308, "text", [], [[]], {}, [None, 1, "x", {}]]
+        for shape in shapes:
+            for key in status():
+                web.answers["Status"] = status(**{key: shape})
+                self.run_handoff(0, "status", "web")
+            web.answers["Status"] = {key: shape for key in status()}
+            self.run_handoff(0, "status", "web")
+            self.run_handoff(0, "status")
+
+    def test_a_reply_that_is_none_is_an_error(self):
+        web = self.supervisor()
+        for reply in (b"garbage\0", b"[]\0", b"[" * 100000 + b"\0", b'{"parameters":{"x":"\xff"}}\0', b"\0",
+                      b"x" * (3 << 20)):
+            web.answers["Status"] = reply
+            _, complained = self.run_handoff(3, "status", "web")
+            self.assertIn("web: the supervisor's reply", complained)
+
+    def test_errors_have_their_exit_codes(self):
+        web = self.supervisor()
+        for error, code in (("NotAllowed", 5), ("Refused", 5), ("Busy", 5), ("org.varlink.service.MethodNotFound", 5),
+                            ("InvalidConfiguration", 2)):
+            web.answers["Status"] = (error, {"reason": "because " + HOSTILE, "problems": ["web.toml:1:2: bad"]})
+            _, complained = self.run_handoff(code, "status", "web")
+            self.assertNotIn("\x1b", complained)
+
+
+class Upgrade(CommandTest):
+    def test_without_wait_it_is_asked_for(self):
+        web = self.supervisor()
+        web.answers["Upgrade"] = {"rollout": 5}
+        self.assertEqual(self.run_handoff(0, "upgrade", "web")[0], "web: rollout 5 asked for\n")
+        told = json.loads(self.run_handoff(0, "upgrade", "web", "--json")[0])
+        self.assertEqual(told, {"service": "web", "rollout": 5, "reached": "asked"})
+
+    def test_promoted_says_what_was_reached(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--wait")
+        web.answers["Status"] = status(last={"rollout": 5, "seconds": 0.41}, generations=[
+            {"number": 7, "role": "draining", "deadline_in_ms": 60000, "instances": []}])
+        web.tell(event("serving", 5), verdict(4, "rolled_back", "another one"), verdict(5, "promoted"))
+        self.assertEqual(self.finish(process, 0)[0],
+                         "web: generation 8 promoted in 0.4 s; generation 7 drains for at most 60 s\n")
+
+    def test_a_verdict_before_the_answer_is_not_missed(self):
+        """Whoever waits watches before it asks: the whole rollout may be over when the answer comes."""
+        web = self.supervisor()
+
+        def answer(_):
+            web.tell(event("started", 5), verdict(5, "promoted"), event("settled", 5))
+            return {"rollout": 5}
+        web.answers["Upgrade"] = answer
+        self.run_handoff(0, "upgrade", "web", "--wait")
+        self.run_handoff(0, "upgrade", "web", "--until", "drained")
+        self.assertLess(web.calls.index("Watch"), web.calls.index("Upgrade"))
+
+    def test_a_failed_rollout_exits_1_and_says_why(self):
+        for goal in ("serving", "promoted", "drained"):
+            web = self.supervisor()
+            process = self.upgrading(web, "--until", goal)
+            web.tell(verdict(5, "rolled_back", "exited 1 before ready " + HOSTILE, ["line one", HOSTILE]))
+            said, complained = self.finish(process, 1)
+            self.assertEqual(said, "")
+            self.assertIn("web: rollout 5 rolled back: exited 1 before ready", complained)
+            self.assertIn("  | line one\n", complained)
+            self.assertNotIn("\x1b", complained)
+            self.assertNotIn("\nforged", complained)
+            web.close()
+
+    def test_a_refused_rollout_exits_1(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--wait", "--json")
+        web.tell(verdict(5, "refused", "line 12: bad", generation=None))
+        told = json.loads(self.finish(process, 1)[0])
+        self.assertEqual((told["verdict"], told["reason"], told["rollout"]), ("refused", "line 12: bad", 5))
+
+    def test_a_broken_configuration_exits_1_as_the_last_good_one_serves(self):
+        web = self.supervisor()
+        web.answers["Upgrade"] = ("InvalidConfiguration", {"problems": ["web.toml:12:1: bad"]})
+        self.assertIn("web.toml:12:1: bad", self.run_handoff(1, "upgrade", "web")[1])
+
+    def test_until_serving_does_not_wait_for_the_verdict(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--until", "serving")
+        web.tell(event("serving", 4), event("serving", 5))
+        self.assertIn("generation 8 serves; rollout 5 is not over yet", self.finish(process, 0)[0])
+
+    def test_until_drained_waits_for_the_last_one_to_leave(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--until", "drained", "--timeout", "300ms")
+        web.tell(verdict(5, "promoted"))
+        self.finish(process, 4)
+        process = self.upgrading(web, "--until", "drained", "--json")
+        web.wait_for_call("Upgrade", 2)
+        web.tell(verdict(5, "promoted"), event("settled", 5))
+        told = json.loads(self.finish(process, 0)[0])
+        self.assertEqual((told["reached"], told["verdict"]), ("drained", "promoted"))
+
+    def test_patience_ends_with_4(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--timeout", "200ms")
+        self.assertIn("rollout 5 goes on", self.finish(process, 4)[1])
+
+    def test_an_interruption_leaves_the_rollout_going_and_says_so(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--wait")
+        self._until_blocked(process.pid)
+        process.send_signal(signal.SIGINT)
+        self.assertIn("interrupted; rollout 5 goes on", self.finish(process, 4)[1])
+
+    @staticmethod
+    def _until_blocked(pid):
+        """Until the process takes SIGINT in its own way."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                blocked = next(line.split()[1] for line in file if line.startswith("SigBlk"))
+            if int(blocked, 16) & (1 << (signal.SIGINT - 1)):
+                return
+        raise AssertionError("SIGINT is not blocked")
+
+    def test_several_services_stop_at_the_first_that_fails(self):
+        web, api = self.supervisor("web"), self.supervisor("api")
+        web.answers["Upgrade"] = ("Refused", {"reason": "it is stopping"})
+        _, complained = self.run_handoff(5, "upgrade", "web", "api")
+        self.assertIn("it is stopping", complained)
+        self.assertIn("left alone: api", complained)
+        self.assertNotIn("Upgrade", api.calls)
+
+    def test_rollback_is_waited_for_in_the_same_way(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--wait", method="Rollback")
+        web.tell(verdict(5, "promoted"))
+        self.finish(process, 0)
+
+    def test_progress_is_told_on_a_terminal_only(self):
+        web = self.supervisor()
+        web.answers["Upgrade"] = {"rollout": 5}
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        process = subprocess.Popen([HANDOFF, "upgrade", "web", "--wait"], stdout=subprocess.PIPE, stderr=theirs,
+                                   env=dict(self.environment, TERM="xterm", NO_COLOR="1"), text=True)
+        self.addCleanup(self._reap, process)
+        os.close(theirs)
+        web.wait_for_call("Upgrade")
+        web.tell(event("stage", 5, text="waiting for 8.1 " + HOSTILE), verdict(5, "promoted"))
+        self.finish_quietly(process)
+        shown = os.read(ours, 65536).decode()
+        self.assertIn("web: waiting for 8.1 a?[2Jb forged?c?d", shown)
+        self.assertNotIn("\x1b", shown)
+
+    def finish_quietly(self, process):
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 0)
+
+
+class LostSupervisor(CommandTest):
+    def history(self, kind, **more):
+        return {"rollouts": [dict({"rollout": 5, "generation": 8, "verdict": kind, "reason": "supervisor died",
+                                   "output": []}, **more)]}
+
+    def test_the_verdict_is_looked_up_when_it_comes_back(self):
+        for kind, code in (("promoted", 0), ("rolled_back", 1), ("refused", 1)):
+            web = self.supervisor()
+            process = self.upgrading(web, "--wait")
+            web.answers["History"] = self.history(kind)
+            web.vanish()
+            web.open()
+            self.finish(process, code)
+            web.close()
+
+    def test_a_rollout_that_goes_on_is_followed_again(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--until", "drained")
+        web.answers["History"] = {"rollouts": []}
+        web.answers["Status"] = status(rollout={"number": 5, "generation": 8})
+        web.vanish()
+        web.open()
+        web.wait_for_call("Watch", 2)
+        web.tell(verdict(5, "promoted"), event("settled", 5))
+        self.finish(process, 0)
+
+    def test_what_settled_meanwhile_is_seen(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--until", "drained")
+        web.answers["History"] = self.history("promoted")
+        web.vanish()
+        web.open()
+        self.assertIn("the generation before it is gone", self.finish(process, 0)[0])
+
+    def test_one_that_remembers_nothing_exits_3(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--wait")
+        web.answers["History"] = {"rollouts": []}
+        web.vanish()
+        web.open()
+        self.assertIn("knows nothing of rollout 5", self.finish(process, 3)[1])
+
+    def test_one_that_stays_away_exits_3(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--wait")
+        web.vanish()
+        self.assertIn("did not come back", self.finish(process, 3)[1])
+
+    def test_our_own_patience_ends_first(self):
+        web = self.supervisor()
+        process = self.upgrading(web, "--timeout", "300ms")
+        web.vanish()
+        self.finish(process, 4)
+
+
+class Actions(CommandTest):
+    def test_abort_and_reload_report(self):
+        web = self.supervisor()
+        web.answers["Abort"] = {"rollout": 5}
+        web.answers["Reload"] = {"applied": ["drain.timeout"]}
+        self.assertIn("rollout 5 aborted", self.run_handoff(0, "abort", "web")[0])
+        self.assertIn("drain.timeout", self.run_handoff(0, "reload", "web")[0])
+        web.answers["Abort"] = ("Refused", {"reason": "no rollout; use rollback"})
+        self.assertIn("use rollback", self.run_handoff(5, "abort", "web")[1])
+        web.answers["Reload"] = ("InvalidConfiguration", {"problems": ["web.toml:1:2: bad", "web.toml:2:2: worse"]})
+        self.assertIn("web.toml:2:2: worse", self.run_handoff(2, "reload", "web")[1])
+
+    def test_stop_waits_until_the_supervisor_is_gone(self):
+        web = self.supervisor()
+        web.answers["Stop"] = {}
+        process = self.start("stop", "web")
+        web.wait_for_call("Stop")
+        web.tell(event("stopping"))
+        self.assertIsNone(process.poll())
+        web.vanish()
+        self.assertEqual(self.finish(process, 0)[0], "web: stopped\n")
+
+    def test_stop_knows_a_successor(self):
+        web = self.supervisor()
+        web.answers["Stop"] = {}
+        process = self.start("stop", "web", "--json")
+        web.wait_for_call("Stop")
+        os.rename(web.path, web.path + ".old")
+        self.supervisor()
+        os.rename(web.path, web.path + ".new")
+        os.rename(web.path + ".old", web.path)
+        web.vanish()
+        os.rename(web.path + ".new", web.path)
+        self.assertEqual(json.loads(self.finish(process, 0)[0]), {"service": "web", "stopped": True})
+
+    def test_stop_need_not_wait(self):
+        web = self.supervisor()
+        web.answers["Stop"] = {}
+        self.assertEqual(self.run_handoff(0, "stop", "web", "--no-wait")[0], "web: stopping\n")
+        self.run_handoff(4, "stop", "web", "--timeout", "200ms")
+
+    def test_history_is_a_table(self):
+        web = self.supervisor()
+
+        def history(parameters):
+            entries = [{"rollout": n, "generation": n, "cause": "HUP", "verdict": "promoted", "reason": "",
+                        "stage": "", "started": "2026-01-01T00:00:00Z", "seconds": 1.5, "output": []}
+                       for n in (7, 6, 5)]
+            return {"rollouts": entries[:parameters.get("limit", 3)]}
+        web.answers["History"] = history
+        self.assertEqual(len(self.run_handoff(0, "history", "web")[0].splitlines()), 4)
+        told = self.run_handoff(0, "history", "web", "--limit", "2", "--json")[0].splitlines()
+        self.assertEqual([json.loads(line)["rollout"] for line in told], [7, 6])
+
+
+class Watch(CommandTest):
+    def read_line(self, process):
+        ready, _, _ = select.select([process.stdout], [], [], 20)
+        self.assertTrue(ready)
+        return process.stdout.readline()
+
+    def test_a_pipe_gets_lines_at_once(self):
+        web, api = self.supervisor("web"), self.supervisor("api")
+        process = self.start("watch")
+        web.wait_for_call("Watch")
+        api.wait_for_call("Watch")
+        web.tell(event("note", text="hello " + HOSTILE))
+        self.assertEqual(self.read_line(process), "2026-01-01T00:00:00Z  web: hello a?[2Jb forged?c?d\n")
+        api.tell(event("note", text="there"))
+        self.assertEqual(self.read_line(process), "2026-01-01T00:00:00Z  api: there\n")
+
+    def test_json_lines(self):
+        web = self.supervisor()
+        process = self.start("watch", "web", "--json")
+        web.wait_for_call("Watch")
+        web.tell(event("note", text=HOSTILE))
+        line = self.read_line(process)
+        self.assertEqual(json.loads(line), dict(event("note", text=HOSTILE), service="web"))
+        self.assertTrue(line.isascii())
+
+    def test_it_comes_back_with_the_supervisor(self):
+        web = self.supervisor()
+        process = self.start("watch", "web")
+        web.wait_for_call("Watch")
+        web.vanish()
+        web.open()
+        web.wait_for_call("Watch", 2)
+        web.tell(event("note", text="again"))
+        self.assertIn("again", self.read_line(process))
+        web.tell(event("stopping"))
+        web.vanish()
+        self.finish(process, 0)
+
+    def test_a_terminal_gets_a_picture(self):
+        web = self.supervisor()
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        process = subprocess.Popen([HANDOFF, "watch", "web"], stdout=theirs, stderr=subprocess.PIPE, text=True,
+                                   env=dict(self.environment, TERM="xterm"))
+        self.addCleanup(self._reap, process)
+        os.close(theirs)
+        web.wait_for_call("Watch")
+        web.tell(event("note", text="something happened"))
+        seen = ""
+        while "something happened" not in seen:
+            ready, _, _ = select.select([ours], [], [], 20)
+            self.assertTrue(ready, seen)
+            seen += os.read(ours, 65536).decode()
+        self.assertIn("generation 8 serves", seen)
+        self.assertIn("\x1b[32mserving", seen)
+
+
+class Crowd(CommandTest):
+    def test_a_hundred_clients_wait_for_one_rollout(self):
+        web = self.supervisor()
+        web.answers["Upgrade"] = {"rollout": 5}
+        processes = [self.start("upgrade", "web", "--wait") for _ in range(100)]
+        web.wait_for_call("Upgrade", 100)
+        web.tell(verdict(5, "promoted"))
+        for process in processes:
+            self.finish(process, 0)
+
+    def test_a_supervisor_that_answers_bit_by_bit_is_understood(self):
+        web = self.supervisor()
+        done = threading.Event()
+        self.addCleanup(done.set)
+        message = json.dumps({"parameters": status(notes=["x" * 1000] * 500)}).encode() + b"\0"
+        web.answers["Status"] = message
+        said, _ = self.run_handoff(0, "status", "web", "--json")
+        self.assertEqual(len(json.loads(said)["notes"]), 500)
+
+
+if __name__ == "__main__":
+    unittest.main()
