@@ -131,8 +131,9 @@ HANDOFF_API int handoff_notify(char const* lines);
  *
  * A signal handler writes to an eventfd. A signalfd would need the signal blocked in every thread, those
  * started earlier by libraries included, and children would inherit the mask; a handler works whichever
- * thread it meets and is gone after exec. It is installed with SA_RESTART, so that it does not interrupt the
- * calls of a thread that is not concerned. A child made by fork() that has not called exec keeps the default
+ * thread it meets and is gone after exec. It is installed with SA_RESTART, so that most
+ * calls it interrupts go on by themselves; poll, epoll_wait, and socket calls with a timeout (SO_RCVTIMEO)
+ * return EINTR all the same, see signal(7). A child made by fork() that has not called exec keeps the default
  * action: it dies of the signal, and its parent is not told to drain.
  *
  * Errors: -EBUSY the program has a handler of its own for the signal (it stays); -EINVAL not a signal that

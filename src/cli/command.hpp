@@ -31,6 +31,7 @@ void add_abort(CLI::App&, ending& outcome);
 void add_reload(CLI::App&, ending& outcome);
 void add_stop(CLI::App&, ending& outcome);
 void add_check(CLI::App&, ending& outcome);
+void add_demo(CLI::App&, ending& outcome);
 
 // The options that most commands have.
 CLI::Option* add_names(CLI::App& command, std::vector<std::string>& names);

@@ -55,6 +55,7 @@ class instance_table final : public launcher {
 
   // Kills what ended instances left behind. Called when a child of ours ended.
   void sweep(std::vector<pid_t> const& known);
+  bool has_remains() const { return !remains_.empty(); }  // of ended instances, as far as swept
 
   // The last lines of a generation's instances, the latest to end last; kept until forget().
   std::vector<std::string> last_words(generation_number) const;

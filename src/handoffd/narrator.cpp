@@ -106,6 +106,8 @@ void narrator::write_history(ended_rollout const& done) {
 
 // READY when the first generation serves; then RELOADING for each rollout and READY for each verdict.
 void narrator::tell_systemd(fact const& f, state const& s) {
+  // A timeout of the unit may be shorter than the time to the next beat.
+  if (f.kind == fact_kind::started || f.kind == fact_kind::stopping) (void)service_manager::extend_timeout(patience);
   std::string status = summarize(s);
   if (f.kind == fact_kind::verdict && !succeeded(*f.verdict)) status = to_string(*f.verdict) + "; " + status;
   bool serves = s.with_role(role::live) != nullptr;

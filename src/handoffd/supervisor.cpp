@@ -22,6 +22,8 @@ namespace handoff {
 
 namespace {
 
+constexpr duration last_sweep = std::chrono::seconds(5);
+
 // The one alarm that the core needs: its next deadline.
 class loop_clock final : public alarm_clock {
  public:
@@ -65,6 +67,8 @@ struct supervisor::parts {
   std::unique_ptr<engine> mind;
   std::unique_ptr<control_service> control;
   std::vector<watch> watches;
+  std::vector<named_descriptor> adopted;  // until the listeners have them
+  bool leaving = false;                   // nothing is left to decide
 
   std::string const& service() const { return options.first.service.name; }
   void post(happening h) { mind->post(std::move(h)); }
@@ -83,6 +87,7 @@ struct supervisor::parts {
   result<command_table::description> describe(command const&);
   void apply(settings const&);
   void child_ended();
+  void see_everybody_out();
   std::expected<std::vector<std::string>, release_book::refusal> reload();
   json status();
   json past(std::size_t most) const;
@@ -91,6 +96,10 @@ struct supervisor::parts {
 // ---- the parts, in the order in which they need each other
 
 result<> supervisor::parts::open_house() {
+  // Before anything opens a descriptor: one that was announced but not passed would be taken for ours.
+  auto passed = service_manager::adopted_descriptors();
+  if (!passed) return std::unexpected(passed.error());
+  adopted = std::move(*passed);
   auto made = loop::create();
   if (!made) return std::unexpected(made.error());
   events = std::move(*made);
@@ -109,10 +118,8 @@ result<> supervisor::parts::open_house() {
 }
 
 result<> supervisor::parts::open_doors() {
-  auto adopted = service_manager::adopted_descriptors();
-  if (!adopted) return std::unexpected(adopted.error());
   auto made = listener_table::create(
-      *events, poster(), [this](std::string const& line) { write(log_level::warning, line); }, std::move(*adopted));
+      *events, poster(), [this](std::string const& line) { write(log_level::warning, line); }, std::move(adopted));
   if (!made) return std::unexpected(made.error());
   listeners = std::move(*made);
   auto opened = listeners->configure(options.first.listeners);
@@ -206,6 +213,16 @@ void supervisor::parts::child_ended() {
   auto others = commands->pids();
   known.insert(known.end(), others.begin(), others.end());
   instances->sweep(known);
+  if (leaving && !instances->has_remains()) events->stop();
+}
+
+// Killing an orphan makes orphans of its children: stays until nobody is left to be killed.
+void supervisor::parts::see_everybody_out() {
+  leaving = true;
+  child_ended();
+  if (!instances->has_remains()) return;
+  auto deadline = events->at(loop::now() + last_sweep, [this] { events->stop(); });
+  events->run();
 }
 
 void supervisor::parts::apply(settings const& s) {
@@ -295,7 +312,8 @@ void supervisor::run() {
   auto turn = p.events->before_sleep([&p] { p.mind->run(); });
   p.post(upgrade_requested{cause::start, {}});
   p.events->run();
-  p.child_ended();
+  if (turn) turn->reset();
+  p.see_everybody_out();
 }
 
 }  // namespace handoff

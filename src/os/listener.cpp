@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace handoff {
 
@@ -75,7 +76,8 @@ result<> listener::bind_and_listen(file_access const& access) {
   if (is_in_file_system(path_)) {
     auto identity = bind_socket_path(fd(), path_, access);
     if (!identity) return std::unexpected(std::move(identity).error());
-    file_ = owned_socket_file(path_, *identity);
+    identity_ = *identity;
+    file_ = owned_socket_file(path_, identity_);
   } else {
     auto address = path_.empty() ? address_of(settings_) : unix_socket_address(path_);
     if (!address) return std::unexpected(std::move(address).error());
@@ -119,9 +121,10 @@ result<listener> listener::adopt(listener_settings settings, unique_fd fd) {
     }
   }
   made.path_ = path_of(*address);
-  bool ours = std::holds_alternative<unix_address>(made.settings_.address) && is_in_file_system(made.path_);
-  if (auto file = ours ? look_at_socket_file(made.path_) : std::nullopt) {
-    made.file_ = owned_socket_file(made.path_, file->identity);
+  if (auto file = is_in_file_system(made.path_) ? look_at_socket_file(made.path_) : std::nullopt) {
+    made.identity_ = file->identity;
+    bool ours = std::holds_alternative<unix_address>(made.settings_.address);
+    if (ours) made.file_ = owned_socket_file(made.path_, made.identity_);
   }
   return made;
 }
@@ -144,6 +147,8 @@ result<> listener::restore_backlog() const {
 
 result<reopening> listener::reopen() {
   auto with_story = [says = "reopening '" + name() + "'"](error e) { return std::move(e).during(says); };
+  if (!can_be_reopened())
+    return std::unexpected(with_story(plain_failure("a UDP socket stays shut").error()));
   if (!path_.empty()) {
     auto replaced = replace();
     if (!replaced) return std::unexpected(with_story(replaced.error()));
@@ -164,11 +169,13 @@ result<> listener::replace() {
     // Binding the path again, in place of renaming a new socket over it, keeps getsockname() true for the
     // services.
     if (auto file = look_at_socket_file(path_)) access = file->access;
-    file_.remove();
+    // Now, while the dead socket still holds the inode: later its number may be another file's.
+    file_.release();
+    owned_socket_file(path_, std::exchange(identity_, {})).remove();
     if (auto room = clear_socket_path(path_, settings_.type); !room) return room;
   }
-  fd_ = std::move(
-      fresh);  // an abstract name is free only after its last descriptor is closed, so ours goes first
+  // An abstract name is free only after its last descriptor is closed, so ours goes first.
+  fd_ = std::move(fresh);
   auto bound = bind_and_listen(*access);
   bool file_is_ours = !std::holds_alternative<systemd_address>(settings_.address);
   if (!file_is_ours) file_.release();

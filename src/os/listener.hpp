@@ -54,6 +54,11 @@ class listener {
   // Applies the configured backlog, which services override. Opens a TCP listener that was shut down.
   result<> restore_backlog() const;
 
+  // Whether a service's shutdown() closes it for everybody in a way that reopen() can undo: all but UDP. A
+  // UDP socket that was shut still receives, but hangs up for ever (measured; connect() to AF_UNSPEC does not
+  // help), so watching one would never end.
+  bool can_be_reopened() const { return is_passive() || !path_.empty(); }
+
   // Opens the listener again after a service shut it down for everybody. What was queued is lost. A Unix
   // socket stays dead once shut (measured: listen() succeeds, connect() is still refused), so it is replaced.
   // An abstract address cannot be taken before the last process that holds the dead socket is gone: that
@@ -70,6 +75,7 @@ class listener {
   listener_settings settings_;
   std::string path_;  // of a Unix socket, "@name" when abstract; otherwise empty
   unique_fd fd_;
+  file_identity identity_;  // of the socket file, whoever owns it
   owned_socket_file file_;  // after fd_, so that the file goes first and nobody meets one without a socket
 };
 

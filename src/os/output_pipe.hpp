@@ -17,8 +17,8 @@ namespace handoff {
 
 class output_pipe {
  public:
-  static constexpr std::size_t longest_line =
-      1024;  // printable bytes; what a line has beyond them is left out
+  // Printable bytes. What a line has beyond them is left out.
+  static constexpr std::size_t longest_line = 1024;
   static constexpr std::size_t kept_for_verdict = 8192;  // bytes
 
   // Is given each line: printable, bounded, without its end. Must not destroy the pipe.
@@ -70,8 +70,8 @@ class output_pipe {
 
 struct output_pipe::ends {
   std::unique_ptr<output_pipe> reader;
-  unique_fd
-      service_end;  // opened for reading and writing: the service does not die of SIGPIPE when we are gone
+  // Opened for reading and writing, so that the service does not die of SIGPIPE when we are gone.
+  unique_fd service_end;
 };
 
 }  // namespace handoff

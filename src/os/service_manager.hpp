@@ -23,8 +23,8 @@ class service_manager {
   // Each tells systemd one thing, with a line for `systemctl status` where that changes too. The line is made
   // printable and bounded, so nothing in it can forge another message.
   static result<> ready(std::string_view status);
-  static result<> reloading(
-      std::string_view status);  // carries the time of now: call it after the trigger arrived
+  // Carries the time of the call, which must come after the trigger.
+  static result<> reloading(std::string_view status);
   static result<> stopping(std::string_view status);
   static result<> status(std::string_view line);
   static result<> watchdog();

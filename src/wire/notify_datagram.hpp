@@ -19,10 +19,9 @@ enum class notify_watchdog { ping, trigger };
 struct notify_datagram {
   std::optional<notify_state> state;                        // READY=1, RELOADING=1, STOPPING=1
   std::optional<std::chrono::microseconds> reload_started;  // MONOTONIC_USEC, on the monotonic clock
-  std::optional<std::string>
-      status;  // one printable line of at most limit::notify_status bytes; empty clears it
-  std::optional<int> error_number;                           // ERRNO, above 0
-  std::optional<std::int32_t> main_pid;                      // MAINPID, above 0
+  std::optional<std::string> status;     // STATUS: one printable line, limit::notify_status; empty clears it
+  std::optional<int> error_number;       // ERRNO, above 0
+  std::optional<std::int32_t> main_pid;  // MAINPID, above 0
   std::optional<notify_watchdog> watchdog;                   // WATCHDOG=1, WATCHDOG=trigger
   std::optional<std::chrono::microseconds> watchdog_period;  // WATCHDOG_USEC, above 0
   std::optional<std::chrono::microseconds> extend_timeout;   // EXTEND_TIMEOUT_USEC, above 0
@@ -30,8 +29,8 @@ struct notify_datagram {
   bool remove_stored = false;                                // FDSTOREREMOVE=1: those of descriptor_name
   std::optional<std::string> descriptor_name;                // FDNAME, when it is a valid one
   bool poll_stored = true;                                   // FDPOLL=0 switches it off
-  bool barrier =
-      false;  // BARRIER=1, alone in its datagram: the one descriptor is closed once all before is handled
+  // BARRIER=1, alone in its datagram: the one descriptor with it is closed once all before is handled.
+  bool barrier = false;
 
   // The name that FDSTORE=1 stores under.
   std::string stored_name() const { return descriptor_name.value_or("stored"); }

@@ -59,10 +59,11 @@ class ControlSocketTest(unittest.TestCase):
         return message[:-1]
 
     def test_the_service_describes_itself(self):
-        told = self.call("org.varlink.service.GetInfo")["parameters"]
-        self.assertEqual(told["interfaces"], ["org.varlink.service", "io.handoff.Supervisor"])
-        for name in told["interfaces"]:
-            text = self.call("org.varlink.service.GetInterfaceDescription", interface=name)["parameters"]["description"]
+        interfaces = self.call("org.varlink.service.GetInfo")["parameters"]["interfaces"]
+        self.assertEqual(interfaces, ["org.varlink.service", "io.handoff.Supervisor"])
+        for name in interfaces:
+            told = self.call("org.varlink.service.GetInterfaceDescription", interface=name)
+            text = told["parameters"]["description"]
             self.assertIn("interface " + name, text)
             self.read_by_another_implementation(name, text)
 
@@ -74,9 +75,11 @@ class ControlSocketTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, name + ".varlink")
             with open(path, "w", encoding="utf-8") as file:
-                # That reader knows no capital letters in the name of an interface; io.systemd.* has them as well.
+                # That reader knows no capital letters in the name of an interface; io.systemd.* has them as
+                # well.
                 file.write(text.replace("interface " + name, "interface " + name.lower()))
-            made = subprocess.run([generator, path], cwd=directory, capture_output=True, text=True, timeout=60)
+            made = subprocess.run([generator, path], cwd=directory, capture_output=True, text=True,
+                                  timeout=60)
             self.assertEqual(made.returncode, 0, made.stderr)
             self.assertTrue([file for file in os.listdir(directory) if file.endswith(".go")], made.stderr)
 

@@ -203,8 +203,12 @@ class DemoService(unittest.TestCase):
         """Twenty generations, each replaced as a supervisor does it, while every reply is verified."""
         live = self.start(generation=1)
         host, port = self.address
-        load = subprocess.Popen([LOAD, f"{host}:{port}", "--events", "-c", "16", *load_options],
+        load = subprocess.Popen([LOAD, f"{host}:{port}", "--events", "-c", "16", "-d", "30", *load_options],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(load.wait)
+        self.addCleanup(load.terminate)
+        self.addCleanup(load.stdin.close)
+        self.addCleanup(load.stdout.close)
         seen = 0
         for generation in range(1, 21):
             if generation > 1:
@@ -212,7 +216,10 @@ class DemoService(unittest.TestCase):
                 self.assertEqual(live.stop(), 0)
                 live = successor
             while seen < generation:  # until somebody was answered by it
-                event = json.loads(load.stdout.readline())
+                line = load.stdout.readline()
+                event = json.loads(line)
+                self.assertIn("event", event, "nobody answered any more: " + line)
+                self.assertFalse(event.get("failed"), line)
                 if event["event"] == "version":
                     seen = int(event["version"])
         load.terminate()

@@ -11,12 +11,16 @@ INTERFACE = "io.handoff.Supervisor."
 def status(**changed):
     """What a healthy supervisor tells."""
     told = {
-        "service": "web", "pid": 812, "version": "0.1.0", "state": "serving", "summary": "generation 8 serves",
-        "waiting_for": None, "deadline_in_ms": None, "live": 8, "rollout": None, "pending": None, "last": None,
+        "service": "web", "pid": 812, "version": "0.1.0", "state": "serving",
+        "summary": "generation 8 serves",
+        "waiting_for": None, "deadline_in_ms": None, "live": 8, "rollout": None, "pending": None,
+        "last": None,
         "stray_notifications": 0, "notes": [],
-        "generations": [{"number": 8, "role": "live", "executable": "/usr/bin/web", "executable_state": "same",
+        "generations": [{"number": 8, "role": "live", "executable": "/usr/bin/web",
+                         "executable_state": "same",
                          "age_ms": 120000, "deadline_in_ms": None,
-                         "instances": [{"id": "8.1", "pid": 4711, "state": "ready", "age_ms": 120000, "restarts": 0,
+                         "instances": [{"id": "8.1", "pid": 4711, "state": "ready", "age_ms": 120000,
+                                        "restarts": 0,
                                         "status": "fine"}]}],
         "listeners": [{"name": "http", "address": "0.0.0.0:80", "queued": 3, "backlog": 4096, "reopened": 0}],
     }
@@ -34,8 +38,8 @@ def verdict(rollout, kind, reason="", output=(), **more):
 
 
 class FakeSupervisor:
-    """Answers calls with `answers[method]`: parameters, an (error, parameters) pair, None for silence, or a function
-    of the parameters that gives one of these. Watchers are told "watching" and what `tell` says."""
+    """Answers calls with `answers[method]`: parameters, an (error, parameters) pair, None for silence, or a
+    function of the parameters that gives one of these. Watchers are told "watching" and what `tell` says."""
 
     def __init__(self, directory, name="web"):
         self.path = os.path.join(directory, name + ".sock")

@@ -59,7 +59,8 @@ class CommandTest(unittest.TestCase):
 
 class Usage(CommandTest):
     def test_wrong_usage_exits_2(self):
-        for arguments in ([], ["upgrade"], ["nonsense"], ["upgrade", "web", "--until", "never"], ["status", "a/b"],
+        for arguments in ([], ["upgrade"], ["nonsense"], ["upgrade", "web", "--until", "never"], ["status",
+                                                                                                  "a/b"],
                           ["upgrade", "web", "--timeout", "5"], ["upgrade", "web", "--timeout", "0s"],
                           ["upgrade", "web", "--timeout", "9999d"], ["history", "web", "--limit", "0"],
                           ["status", ".."], ["status", "x" * 65], ["check"]):
@@ -137,22 +138,27 @@ class Status(CommandTest):
     def test_the_overview_has_a_row_a_service(self):
         self.supervisor("web")
         api = self.supervisor("api")
-        api.answers["Status"] = status(service="api", state="upgrading", waiting_for="generation 9 to be ready",
+        api.answers["Status"] = status(service="api", state="upgrading",
+                                       waiting_for="generation 9 to be ready",
                                        deadline_in_ms=12000, rollout={"number": 4, "generation": 9})
         rows = self.run_handoff(0, "status")[0].splitlines()
         self.assertEqual(len(rows), 3)
-        self.assertRegex(rows[1], r"^api +8 > 9 +upgrading +4711 +2 min +3 +generation 9 to be ready, for at most 12 s$")
+        self.assertRegex(rows[1], r"^api +8 > 9 +upgrading +4711 +2 min +3 +"
+                                  r"generation 9 to be ready, for at most 12 s$")
         self.assertRegex(rows[2], r"^web +8 +serving +4711 +2 min +3")
 
     def test_one_service_is_told_in_full(self):
         web = self.supervisor()
         web.answers["Status"] = status(notes=["the file on disk differs"], last={
             "rollout": 4, "generation": 7, "cause": "asked by root", "verdict": "rolled_back",
-            "reason": "exited 1 before ready", "stage": "ready", "started": "2026-01-01T00:00:00Z", "seconds": 0.4,
+            "reason": "exited 1 before ready", "stage": "ready", "started": "2026-01-01T00:00:00Z",
+            "seconds": 0.4,
             "output": ["boom"]})
         said, _ = self.run_handoff(0, "status", "web")
-        for expected in ("generation 8 serves", "handoffd 0.1.0, pid 812", "note: the file on disk differs", "8.1",
-                         "4711", "0.0.0.0:80", "last rollout 4 (asked by root): rolled back: exited 1 before ready",
+        for expected in ("generation 8 serves", "handoffd 0.1.0, pid 812", "note: the file on disk differs",
+                         "8.1",
+                         "4711", "0.0.0.0:80",
+                         "last rollout 4 (asked by root): rolled back: exited 1 before ready",
                          "| boom"):
             self.assertIn(expected, said)
         self.assertNotIn("\x1b", said)
@@ -166,7 +172,8 @@ class Status(CommandTest):
 
     def test_hostile_strings_do_not_reach_the_terminal(self):
         web = self.supervisor()
-        web.answers["Status"] = status(summary=HOSTILE, state=HOSTILE, notes=[HOSTILE] * 3, waiting_for=HOSTILE,
+        web.answers["Status"] = status(summary=HOSTILE, state=HOSTILE, notes=[HOSTILE] * 3,
+                                       waiting_for=HOSTILE,
                                        version=HOSTILE)
         for arguments in (["status", "web"], ["status"], ["status", "--json"]):
             said, _ = self.run_handoff(0, *arguments)
@@ -194,9 +201,11 @@ class Status(CommandTest):
 
     def test_errors_have_their_exit_codes(self):
         web = self.supervisor()
-        for error, code in (("NotAllowed", 5), ("Refused", 5), ("Busy", 5), ("org.varlink.service.MethodNotFound", 5),
+        for error, code in (("NotAllowed", 5), ("Refused", 5), ("Busy", 5),
+                            ("org.varlink.service.MethodNotFound", 5),
                             ("InvalidConfiguration", 2)):
-            web.answers["Status"] = (error, {"reason": "because " + HOSTILE, "problems": ["web.toml:1:2: bad"]})
+            web.answers["Status"] = (error, {"reason": "because " + HOSTILE,
+                                             "problems": ["web.toml:1:2: bad"]})
             _, complained = self.run_handoff(code, "status", "web")
             self.assertNotIn("\x1b", complained)
 
@@ -314,7 +323,8 @@ class Upgrade(CommandTest):
         web.answers["Upgrade"] = {"rollout": 5}
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
-        process = subprocess.Popen([HANDOFF, "upgrade", "web", "--wait"], stdout=subprocess.PIPE, stderr=theirs,
+        process = subprocess.Popen([HANDOFF, "upgrade", "web", "--wait"], stdout=subprocess.PIPE,
+                                   stderr=theirs,
                                    env=dict(self.environment, TERM="xterm", NO_COLOR="1"), text=True)
         self.addCleanup(self._reap, process)
         os.close(theirs)
@@ -332,7 +342,8 @@ class Upgrade(CommandTest):
 
 class LostSupervisor(CommandTest):
     def history(self, kind, **more):
-        return {"rollouts": [dict({"rollout": 5, "generation": 8, "verdict": kind, "reason": "supervisor died",
+        return {"rollouts": [dict({"rollout": 5, "generation": 8, "verdict": kind,
+                                   "reason": "supervisor died",
                                    "output": []}, **more)]}
 
     def test_the_verdict_is_looked_up_when_it_comes_back(self):
@@ -394,7 +405,8 @@ class Actions(CommandTest):
         self.assertIn("drain.timeout", self.run_handoff(0, "reload", "web")[0])
         web.answers["Abort"] = ("Refused", {"reason": "no rollout; use rollback"})
         self.assertIn("use rollback", self.run_handoff(5, "abort", "web")[1])
-        web.answers["Reload"] = ("InvalidConfiguration", {"problems": ["web.toml:1:2: bad", "web.toml:2:2: worse"]})
+        web.answers["Reload"] = ("InvalidConfiguration", {"problems": ["web.toml:1:2: bad",
+                                                                       "web.toml:2:2: worse"]})
         self.assertIn("web.toml:2:2: worse", self.run_handoff(2, "reload", "web")[1])
 
     def test_stop_waits_until_the_supervisor_is_gone(self):
@@ -482,7 +494,8 @@ class Watch(CommandTest):
         web = self.supervisor()
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
-        process = subprocess.Popen([HANDOFF, "watch", "web"], stdout=theirs, stderr=subprocess.PIPE, text=True,
+        process = subprocess.Popen([HANDOFF, "watch", "web"], stdout=theirs, stderr=subprocess.PIPE,
+                                   text=True,
                                    env=dict(self.environment, TERM="xterm"))
         self.addCleanup(self._reap, process)
         os.close(theirs)

@@ -15,7 +15,8 @@ address, name = json.loads(sys.argv[1]), sys.argv[2]
 s = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
 s.bind(address if isinstance(address, str) else tuple(address))
 s.listen(7)
-os.dup2(s.fileno(), 3, inheritable=True)
+s.fileno() == 3 or os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES=name, LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[3], sys.argv[3:])
 """

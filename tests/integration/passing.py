@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 FIRST_FD = 3
 OUT_OF_THE_WAY = 200
@@ -65,8 +64,19 @@ class Service:
         self.process = subprocess.Popen(wrapper + command, pass_fds=descriptors, env=environment, **popen)
 
     def wait_for(self, message):
-        while message not in self.notify.next().split("\n"):
-            pass
+        ended = os.pidfd_open(self.process.pid)
+        try:
+            while True:
+                ready, _, _ = select.select([self.notify.socket, ended], [], [], PATIENCE)
+                if self.notify.socket in ready:
+                    if message in self.notify.next().split("\n"):
+                        return
+                elif ready:
+                    raise AssertionError(f"it exited with {self.process.wait()} before it said {message}")
+                else:
+                    raise AssertionError(f"it did not say {message} in time")
+        finally:
+            os.close(ended)
 
     def stop(self, signal_number=15):
         self.process.send_signal(signal_number)
@@ -80,15 +90,6 @@ class Service:
             if stream:
                 stream.close()
         self.notify.close()
-
-
-def wait_until(condition):
-    """Polls a condition that no descriptor tells."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError("it did not happen in time")
-        time.sleep(0.005)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-#include "edge_support.hpp"
+#include "listeners.hpp"
 
 #include <os/hangup_watch.hpp>
-#include <os/listener.hpp>
 
 #include <map>
 
@@ -10,12 +9,6 @@ using namespace handoff::test;
 
 namespace {
 
-listener tcp_listener() {
-  auto made = listener::open({"http", inet_address{"127.0.0.1", 0}, socket_type::stream, {}});
-  REQUIRE(made);
-  return std::move(*made);
-}
-
 struct watching {
   std::unique_ptr<loop> events = *loop::create();
   std::map<std::uint64_t, int> told;
@@ -23,16 +16,12 @@ struct watching {
       *hangup_watch::create(*events, hangup::reading_too, [this](std::uint64_t key) { ++told[key]; });
 };
 
-void shut_by_a_service(int fd, int how = SHUT_RDWR) {
-  REQUIRE(exit_code_of(start_child([=] { return ::shutdown(fd, how); })) == 0);
-}
-
 }  // namespace
 
 TEST_CASE("a shutdown by a service is told once, for the right listener, and again after reopening") {
   watching w;
-  auto first = tcp_listener();
-  auto second = tcp_listener();
+  auto first = open_one(tcp());
+  auto second = open_one(tcp());
   REQUIRE(w.watch->watch(1, first.fd()));
   REQUIRE(w.watch->watch(2, second.fd()));
   for (int times = 1; times <= 3; ++times) {
@@ -50,7 +39,7 @@ TEST_CASE("a shutdown by a service is told once, for the right listener, and aga
 
 TEST_CASE("watching changes no flag of a shared socket") {
   watching w;
-  auto http = tcp_listener();
+  auto http = open_one(tcp());
   REQUIRE(w.watch->watch(1, http.fd()));
   run_what_is_ready(*w.events);
   CHECK(is_blocking(http.fd()));
@@ -59,7 +48,7 @@ TEST_CASE("watching changes no flag of a shared socket") {
 TEST_CASE("a filling accept queue wakes nobody") {
   scratch_directory scratch;
   watching w;
-  auto http = tcp_listener();
+  auto http = open_one(tcp());
   auto local = listener::open({"local", unix_address{scratch / "socket"}, socket_type::stream, {}});
   REQUIRE(local);
   REQUIRE(w.watch->watch(1, http.fd()));
@@ -106,8 +95,8 @@ TEST_CASE("a Unix listener shut for reading only is noticed") {
 
 TEST_CASE("what was shut before it is watched is told as well, what is forgotten is not") {
   watching w;
-  auto first = tcp_listener();
-  auto second = tcp_listener();
+  auto first = open_one(tcp());
+  auto second = open_one(tcp());
   shut_by_a_service(first.fd());
   shut_by_a_service(second.fd());
   REQUIRE(w.watch->watch(1, first.fd()));

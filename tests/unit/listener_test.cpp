@@ -1,6 +1,4 @@
-#include "edge_support.hpp"
-
-#include <os/listener.hpp>
+#include "listeners.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,29 +10,6 @@ using namespace handoff::test;
 
 namespace {
 
-listener_settings tcp(std::uint16_t port = 0, std::string host = "127.0.0.1") {
-  return {"http", inet_address{std::move(host), port}, socket_type::stream, {}};
-}
-
-listener_settings udp(std::uint16_t port = 0) {
-  return {"dns", inet_address{"127.0.0.1", port}, socket_type::datagram, {}};
-}
-
-listener_settings local(std::string path, socket_type type = socket_type::stream) {
-  return {"local", unix_address{std::move(path)}, type, {}};
-}
-
-listener_settings adopted_from_systemd(std::string name, socket_type type = socket_type::stream) {
-  return {std::move(name), systemd_address{}, type, {}};
-}
-
-listener open_one(listener_settings settings) {
-  auto made = listener::open(std::move(settings));
-  INFO((made ? "" : made.error().message()));
-  REQUIRE(made);
-  return std::move(*made);
-}
-
 std::string refusal(listener_settings settings) {
   auto made = listener::open(std::move(settings));
   REQUIRE_FALSE(made);
@@ -45,12 +20,6 @@ std::uint16_t port_of(int fd) {
   auto address = bound_address(fd);
   REQUIRE(address);
   return ntohs(reinterpret_cast<sockaddr_in const*>(&address->storage)->sin_port);
-}
-
-unique_fd client_of(listener const& l) {
-  auto address = bound_address(l.fd());
-  REQUIRE(address);
-  return connect_to(*address, kernel_socket_type(l.settings().type));
 }
 
 int option(int fd, int level, int name) {
@@ -66,32 +35,6 @@ std::uint32_t backlog_of(int fd) {
   REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &information, &length) == 0);
   return information.tcpi_sacked;  // of a listening socket: its backlog
 }
-
-// What a service does to a socket that it shares with us.
-void shut_by_a_service(int fd, int how = SHUT_RDWR) {
-  REQUIRE(exit_code_of(start_child([=] { return ::shutdown(fd, how); })) == 0);
-}
-
-// A process that holds `fd` until this goes.
-struct holding_process {
-  unique_fd line;
-  pid_t pid = 0;
-  holding_process() {
-    int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-    line = unique_fd(ends[1]);
-    pid = start_child([&] {
-      ::close(ends[1]);
-      char nothing;
-      return static_cast<int>(::read(ends[0], &nothing, 1));
-    });
-    ::close(ends[0]);
-  }
-  ~holding_process() {
-    line.reset();
-    ::waitpid(pid, nullptr, 0);
-  }
-};
 
 }  // namespace
 
@@ -332,75 +275,6 @@ TEST_CASE("the configured backlog comes back after a service overrode it") {
   CHECK(http.restore_backlog());
   CHECK(backlog_of(http.fd()) == 99);
   CHECK(open_one(udp()).restore_backlog());
-}
-
-TEST_CASE("a TCP listener that a service shut down opens again as the same socket") {
-  auto how = GENERATE(int{SHUT_RDWR}, int{SHUT_RD});
-  auto http = open_one(tcp());
-  int before = http.fd();
-  shut_by_a_service(http.fd(), how);
-  REQUIRE_FALSE(client_of(http));
-  CHECK(http.reopen() == reopening::reopened);
-  CHECK(http.fd() == before);
-  CHECK(client_of(http));
-}
-
-TEST_CASE("a Unix listener that a service shut down is replaced") {
-  scratch_directory scratch;
-  std::string path = scratch / "socket";
-  auto type = GENERATE(socket_type::stream, socket_type::seqpacket, socket_type::datagram);
-  auto how = GENERATE(int{SHUT_RDWR}, int{SHUT_RD});
-  auto settings = local(path, type);
-  settings.options.mode = 0640;
-  {
-    auto opened = open_one(settings);
-    shut_by_a_service(opened.fd(), how);
-    CHECK(opened.reopen() == reopening::replaced);
-    CHECK(client_of(opened));
-    CHECK(is_blocking(opened.fd()));
-    CHECK(path_of(*bound_address(opened.fd())) == path);
-    struct stat file;
-    REQUIRE(::lstat(path.c_str(), &file) == 0);
-    CHECK((file.st_mode & 07777) == 0640);
-    CHECK(opened.reopen() == reopening::replaced);  // as often as a service does it
-  }
-  CHECK_FALSE(std::filesystem::exists(path));
-}
-
-TEST_CASE("listen() alone does not revive a Unix listener: the fact that reopen() stands on") {
-  scratch_directory scratch;
-  auto opened = open_one(local(scratch / "socket"));
-  shut_by_a_service(opened.fd());
-  CHECK(::listen(opened.fd(), 5) == 0);
-  CHECK_FALSE(client_of(opened));
-}
-
-TEST_CASE("systemd's Unix listener that a service shut down is replaced, and its file stays") {
-  scratch_directory scratch;
-  std::string path = scratch / "socket";
-  auto systemds = open_one(local(path));
-  {
-    auto ours = listener::adopt(adopted_from_systemd("local"), unique_fd(::dup(systemds.fd())));
-    REQUIRE(ours);
-    shut_by_a_service(ours->fd());
-    CHECK(ours->reopen() == reopening::replaced);
-    CHECK(client_of(*ours));
-  }
-  CHECK(std::filesystem::exists(path));
-}
-
-TEST_CASE("an abstract listener opens again once the last dead socket is gone") {
-  auto opened = open_one(local("@handoff reopen " + std::to_string(::getpid())));
-  {
-    holding_process service;
-    shut_by_a_service(opened.fd());
-    auto early = opened.reopen();
-    REQUIRE_FALSE(early);
-    CHECK_THAT(early.error().message(), Catch::Contains("Address already in use (held by ") &&
-                                            Catch::EndsWith("pid " + std::to_string(service.pid) + ")"));
-  }
-  CHECK(opened.reopen() == reopening::replaced);
-  CHECK(client_of(opened));
 }
 
 TEST_CASE("an unprivileged supervisor opens what it may, and is told what it may not") {
