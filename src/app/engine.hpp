@@ -1,10 +1,11 @@
-// queue → step → perform, in order. The one place where decisions become effects; the simulator drives it too.
+// queue → step → perform, in order. The one place where decisions become effects; the simulator drives it
+// too.
 #pragma once
-
-#include <deque>
 
 #include <core/ports.hpp>
 #include <core/step.hpp>
+
+#include <deque>
 
 namespace handoff {
 

@@ -1,13 +1,13 @@
 // Rollouts that ended, with their verdicts: what `handoff history` tells, across restarts of the supervisor.
 #pragma once
 
+#include <core/ids.hpp>
+#include <core/verdict.hpp>
+
 #include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <core/ids.hpp>
-#include <core/verdict.hpp>
 
 namespace handoff {
 

@@ -1,11 +1,16 @@
 #include "journal.hpp"
 
+#include <poll.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdint>
 #include <cstdlib>
 #include <utility>
-
-#include <spdlog/sinks/basic_file_sink.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 
 namespace handoff {
 
@@ -20,6 +25,27 @@ namespace {
 constexpr char const* with_time = "%Y-%m-%dT%H:%M:%S.%e%z %n[%P] %l: %v";
 constexpr char const* for_systemd = "%v";  // journald knows the time and the name
 
+// Standard error, for as long as somebody reads it: a line that would have to wait is dropped, and how many
+// were is told when there is room again. A pipe that is writable takes PIPE_BUF bytes at once (pipe(7)).
+class stderr_sink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+  void sink_it_(spdlog::details::log_msg const& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    pollfd room{STDERR_FILENO, POLLOUT, 0};
+    if (::poll(&room, 1, 0) <= 0 || (room.revents & POLLOUT) == 0) {
+      ++dropped_;
+      return;
+    }
+    std::string text(line.data(), std::min<std::size_t>(line.size(), PIPE_BUF - 64));
+    if (dropped_ > 0) text.insert(0, "(" + std::to_string(std::exchange(dropped_, 0)) + " lines were lost) ");
+    ssize_t ignored = ::write(STDERR_FILENO, text.data(), text.size());
+    (void)ignored;
+  }
+  void flush_() override {}
+
+  std::uint64_t dropped_ = 0;
+};
+
 bool stderr_is_journal() { return std::getenv("JOURNAL_STREAM") != nullptr; }
 
 // "<6>": what sd-daemon(3) calls a kernel-style log level.
@@ -29,8 +55,8 @@ std::string_view priority(log_level level) {
 }
 
 spdlog::level::level_enum to_spdlog(log_level level) {
-  constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
-                                                  spdlog::level::err};
+  constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info,
+                                                  spdlog::level::warn, spdlog::level::err};
   return levels[static_cast<std::size_t>(level)];
 }
 
@@ -39,7 +65,7 @@ result<std::shared_ptr<spdlog::logger>> make_logger(std::string const& service, 
   try {
     spdlog::sink_ptr sink;
     if (file.empty())
-      sink = std::make_shared<spdlog::sinks::stderr_sink_st>();
+      sink = std::make_shared<stderr_sink>();
     else
       sink = std::make_shared<spdlog::sinks::basic_file_sink_st>(file);
     auto logger = std::make_shared<spdlog::logger>(service, std::move(sink));

@@ -1,13 +1,13 @@
-// The log: one line for each thing that happened. The only user of spdlog. A log that cannot be written degrades;
-// nothing waits for it and nothing fails because of it.
+// The log: one line for each thing that happened. The only user of spdlog. A log that cannot be written
+// degrades; nothing waits for it and nothing fails because of it.
 #pragma once
+
+#include <base/error.hpp>
+#include <core/settings.hpp>
 
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include <base/error.hpp>
-#include <core/settings.hpp>
 
 namespace handoff {
 

@@ -1,8 +1,8 @@
 #include "records.hpp"
 
-#include <algorithm>
-
 #include <app/story.hpp>
+
+#include <algorithm>
 
 namespace handoff {
 
@@ -70,7 +70,8 @@ json listener_records(observations const& seen) {
   return records;
 }
 
-constexpr std::string_view verdict_words[] = {"promoted", "rolled_back", "refused"};  // Varlink names have no '-'
+constexpr std::string_view verdict_words[] = {"promoted", "rolled_back",
+                                              "refused"};  // Varlink names have no '-'
 
 std::string_view word(verdict_kind kind) { return verdict_words[static_cast<std::size_t>(kind)]; }
 
@@ -115,10 +116,14 @@ json status_record(state const& s, observations const& seen, ended_rollout const
 }
 
 json to_record(ended_rollout const& e) {
-  return {{"rollout", number(e.number)},  {"generation", or_null(number(e.generation))},
-          {"cause", e.cause},             {"verdict", word(e.verdict.kind)},
-          {"reason", e.verdict.reason},   {"stage", e.stage},
-          {"started", e.started},         {"seconds", e.seconds},
+  return {{"rollout", number(e.number)},
+          {"generation", or_null(number(e.generation))},
+          {"cause", e.cause},
+          {"verdict", word(e.verdict.kind)},
+          {"reason", e.verdict.reason},
+          {"stage", e.stage},
+          {"started", e.started},
+          {"seconds", e.seconds},
           {"output", e.output}};
 }
 
@@ -132,7 +137,8 @@ std::optional<ended_rollout> to_ended_rollout(json const& record) {
                   .verdict = {*kind, text_of(record, "reason")},
                   .stage = text_of(record, "stage"),
                   .started = text_of(record, "started")};
-  if (auto took = record.find("seconds"); took != record.end() && took->is_number()) e.seconds = took->get<double>();
+  if (auto took = record.find("seconds"); took != record.end() && took->is_number())
+    e.seconds = took->get<double>();
   if (auto lines = record.find("output"); lines != record.end() && lines->is_array())
     for (auto const& line : *lines)
       if (line.is_string()) e.output.push_back(line.get<std::string>());

@@ -1,17 +1,17 @@
 // Values as the JSON that the control interface describes.
 #pragma once
 
+#include <app/history.hpp>
+#include <core/action.hpp>
+#include <core/state.hpp>
+
+#include <nlohmann/json.hpp>
+
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <nlohmann/json.hpp>
-
-#include <app/history.hpp>
-#include <core/action.hpp>
-#include <core/state.hpp>
 
 namespace handoff {
 

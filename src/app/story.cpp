@@ -9,7 +9,9 @@ namespace {
 std::string generation_text(generation_number n) { return "generation " + std::to_string(number(n)); }
 std::string rollout_text(rollout_number n) { return "rollout " + std::to_string(number(n)); }
 
-std::string instance_text(fact const& f) { return f.instance ? "instance " + to_string(*f.instance) : "an instance"; }
+std::string instance_text(fact const& f) {
+  return f.instance ? "instance " + to_string(*f.instance) : "an instance";
+}
 
 std::string tell_verdict(fact const& f) {
   std::string text = rollout_text(f.rollout) + ": " + to_string(*f.verdict);
@@ -35,13 +37,15 @@ std::optional<waiting> waits_for_instance(generation const& g) {
   for (auto const& i : g.instances)
     if (is_waiting(i)) return waiting{"instance " + to_string(i.id) + " to be ready", i.until};
   for (auto const& i : g.instances)
-    if (i.phase == instance_phase::queued) return waiting{"instance " + to_string(i.id) + " to be started", i.until};
+    if (i.phase == instance_phase::queued)
+      return waiting{"instance " + to_string(i.id) + " to be started", i.until};
   return {};
 }
 
 std::optional<waiting> waits_for_command(state const& s) {
   for (auto const& c : s.commands) {
-    if (c.what == command::purpose::hook) return waiting{"the " + std::string(to_string(c.at)) + " hook", c.deadline};
+    if (c.what == command::purpose::hook)
+      return waiting{"the " + std::string(to_string(c.at)) + " hook", c.deadline};
     if (c.what == command::purpose::check && s.rollout)
       return waiting{"check '" + s.rollout->policy.checks[c.check].name + "'", c.deadline};
   }
@@ -53,7 +57,8 @@ std::optional<waiting> waits_for_drain(state const& s) {
   for (auto const& g : s.generations) {
     if (g.role != role::draining) continue;
     for (auto const& i : g.instances)
-      if (i.is_running() && (!found || *found->until < i.until)) found = {generation_text(g.number) + " to drain", i.until};
+      if (i.is_running() && (!found || *found->until < i.until))
+        found = {generation_text(g.number) + " to drain", i.until};
   }
   return found;
 }
@@ -63,27 +68,42 @@ std::optional<waiting> waits_for_drain(state const& s) {
 std::string tell(fact const& f, state const& s, listener_names const& names) {
   std::string because = f.detail.empty() ? "" : ": " + f.detail;
   switch (f.kind) {
-    case fact_kind::queued: return rollout_text(f.rollout) + " waits for the one under way (" + f.detail + ")";
-    case fact_kind::started: return tell_started(f, s);
-    case fact_kind::stage: return rollout_text(f.rollout) + because;
+    case fact_kind::queued:
+      return rollout_text(f.rollout) + " waits for the one under way (" + f.detail + ")";
+    case fact_kind::started:
+      return tell_started(f, s);
+    case fact_kind::stage:
+      return rollout_text(f.rollout) + because;
     case fact_kind::serving:
       return generation_text(f.generation) + " serves" + (f.wait ? ", watched for " + spell(*f.wait) : "");
-    case fact_kind::verdict: return tell_verdict(f);
-    case fact_kind::settled: return rollout_text(f.rollout) + " has settled";
-    case fact_kind::instance_started: return instance_text(f) + " started";
-    case fact_kind::instance_ready: return instance_text(f) + " is ready";
-    case fact_kind::instance_exited: return instance_text(f) + " ended" + because;
+    case fact_kind::verdict:
+      return tell_verdict(f);
+    case fact_kind::settled:
+      return rollout_text(f.rollout) + " has settled";
+    case fact_kind::instance_started:
+      return instance_text(f) + " started";
+    case fact_kind::instance_ready:
+      return instance_text(f) + " is ready";
+    case fact_kind::instance_exited:
+      return instance_text(f) + " ended" + because;
     case fact_kind::instance_restarting:
       return instance_text(f) + " starts again in " + spell(f.wait.value_or(duration{})) + because;
-    case fact_kind::instance_killed: return instance_text(f) + " is killed" + because;
+    case fact_kind::instance_killed:
+      return instance_text(f) + " is killed" + because;
     case fact_kind::draining:
       return generation_text(f.generation) + " drains, for at most " + spell(f.wait.value_or(duration{}));
-    case fact_kind::gone: return generation_text(f.generation) + " is gone";
-    case fact_kind::degraded: return "degraded" + because;
-    case fact_kind::recovered: return "no longer degraded";
-    case fact_kind::listener_reopened: return tell_reopened(f, names);
-    case fact_kind::note: return f.detail;
-    case fact_kind::stopping: return "stopping: all generations drain";
+    case fact_kind::gone:
+      return generation_text(f.generation) + " is gone";
+    case fact_kind::degraded:
+      return "degraded" + because;
+    case fact_kind::recovered:
+      return "no longer degraded";
+    case fact_kind::listener_reopened:
+      return tell_reopened(f, names);
+    case fact_kind::note:
+      return f.detail;
+    case fact_kind::stopping:
+      return "stopping: all generations drain";
   }
   return f.detail;
 }

@@ -1,11 +1,11 @@
 // What happened, in words: one sentence for each fact, the same for the log, the watchers and systemd.
 #pragma once
 
-#include <functional>
-#include <string>
-
 #include <core/action.hpp>
 #include <core/state.hpp>
+
+#include <functional>
+#include <string>
 
 namespace handoff {
 

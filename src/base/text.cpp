@@ -30,10 +30,12 @@ bool is_control(std::string_view sequence) {
   auto first = static_cast<unsigned char>(sequence[0]);
   if (sequence.size() == 1) return first < 0x20 || first == 0x7F;
   if (sequence.size() == 2) return first == 0xC2 && static_cast<unsigned char>(sequence[1]) < 0xA0;  // C1
-  // Line and paragraph separators, and the marks that turn the reading direction (U+2028..202E, U+2066..2069).
+  // Line and paragraph separators, and the marks that turn the reading direction (U+2028..202E,
+  // U+2066..2069).
   if (!sequence.starts_with("\xE2\x80") && !sequence.starts_with("\xE2\x81")) return false;
   auto last = static_cast<unsigned char>(sequence[2]);
-  return static_cast<unsigned char>(sequence[1]) == 0x80 ? last >= 0xA8 && last <= 0xAE : last >= 0xA6 && last <= 0xA9;
+  return static_cast<unsigned char>(sequence[1]) == 0x80 ? last >= 0xA8 && last <= 0xAE
+                                                         : last >= 0xA6 && last <= 0xA9;
 }
 
 }  // namespace

@@ -1,13 +1,14 @@
-// handoff demo: the main job in front of a newcomer's eyes. The same load over plain restarts and over handoffd.
+// handoff demo: the main job in front of a newcomer's eyes. The same load over plain restarts and over
+// handoffd.
+#include <load/generator.hpp>
+
+#include <arpa/inet.h>
 #include <cli/command.hpp>
 #include <cli/connection.hpp>
 #include <cli/demo_host.hpp>
 #include <cli/supervisors.hpp>
 #include <cli/terminal.hpp>
 #include <cli/told.hpp>
-#include <load/generator.hpp>
-
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -110,7 +111,9 @@ class stage {
       auto fresh = result_.report.versions.find(std::to_string(version));
       auto old = result_.report.versions.find(std::to_string(version - 1));
       if (fresh == result_.report.versions.end() || old == result_.report.versions.end()) continue;
-      auto since = [&, from = triggered](std::int64_t at) { return std::max(0.0, static_cast<double>(at - from) / 1e6); };
+      auto since = [&, from = triggered](std::int64_t at) {
+        return std::max(0.0, static_cast<double>(at - from) / 1e6);
+      };
       result_.first_new.push_back(since(fresh->second.first_ns));
       result_.last_old.push_back(since(old->second.last_ns));
     }
@@ -129,14 +132,15 @@ void print_table(std::vector<act_result> const& acts) {
   for (auto const& a : acts) {
     auto all = a.report.latency();
     auto in_ms = [](double value) { return cell{fmt::format("{:.2f}", value)}; };
-    t.add({{a.name, colour::bold},
-           {std::to_string(a.report.counts.total)},
-           {std::to_string(a.report.counts.failed), a.report.counts.failed == 0 ? colour::green : colour::red},
-           in_ms(milliseconds(all.quantile(0.5))),
-           in_ms(milliseconds(all.quantile(0.99))),
-           in_ms(milliseconds(all.max())),
-           in_ms(median(a.first_new)),
-           in_ms(median(a.last_old))});
+    t.add(
+        {{a.name, colour::bold},
+         {std::to_string(a.report.counts.total)},
+         {std::to_string(a.report.counts.failed), a.report.counts.failed == 0 ? colour::green : colour::red},
+         in_ms(milliseconds(all.quantile(0.5))),
+         in_ms(milliseconds(all.quantile(0.99))),
+         in_ms(milliseconds(all.max())),
+         in_ms(median(a.first_new)),
+         in_ms(median(a.last_old))});
   }
   for (auto const& line : t.lines(out())) out().line(line);
 }
@@ -161,10 +165,13 @@ void conclude(demo_request const& how, std::vector<act_result> const& acts) {
   out().line("");
   print_table(acts);
   out().line("");
-  out().line("first new, last old: from the trigger to the first reply of the new version and the last of the old, medians");
+  out().line(
+      "first new, last old: from the trigger to the first reply of the new version and the last of the old, "
+      "medians");
   auto const& ours = acts.back();
   if (ours.report.counts.failed == 0)
-    out().line(fmt::format("{} upgrades under load, {} requests, none failed.", how.upgrades, ours.report.counts.total));
+    out().line(fmt::format("{} upgrades under load, {} requests, none failed.", how.upgrades,
+                           ours.report.counts.total));
   for (auto const& note : ours.report.notes) err().line("handoff: " + note.what);
 }
 
@@ -195,8 +202,9 @@ result<std::vector<act_result>> perform(demo_request const& how) {
   scratch place;
   if (place.path().empty()) return os_failure("making a directory for the demonstration");
   if (!how.json)
-    out().line(fmt::format("{} clients, a new connection for each request; {} upgrades: by restart, then by handoff.",
-                           how.clients, how.upgrades));
+    out().line(fmt::format(
+        "{} clients, a new connection for each request; {} upgrades: by restart, then by handoff.",
+        how.clients, how.upgrades));
   struct act {
     char const* name;
     std::unique_ptr<demo_host> (*make)(demo_programs const&, std::string, std::string);
@@ -217,9 +225,14 @@ result<std::vector<act_result>> perform(demo_request const& how) {
 
 void add_demo(CLI::App& app, ending& outcome) {
   auto how = std::make_shared<demo_request>();
-  auto* command = app.add_subcommand("demo", "Show an upgrade under full load beside plain restarts, in 20 seconds");
-  command->add_option("--upgrades", how->upgrades, "how many")->check(CLI::Range(1, 1000))->capture_default_str();
-  command->add_option("--clients", how->clients, "requests in flight")->check(CLI::Range(1, 1000))->capture_default_str();
+  auto* command =
+      app.add_subcommand("demo", "Show an upgrade under full load beside plain restarts, in 20 seconds");
+  command->add_option("--upgrades", how->upgrades, "how many")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--clients", how->clients, "requests in flight")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   add_json(*command, how->json);
   command->callback([how, &outcome] {
     auto acts = perform(*how);

@@ -3,7 +3,6 @@
 #include <cli/connection.hpp>
 #include <cli/demo_host.hpp>
 #include <cli/told.hpp>
-
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
@@ -40,8 +39,8 @@ class child {
   }
   ~child() { end(); }
 
-  static result<child> spawn(std::vector<std::string> const& arguments, std::vector<std::string> const& variables,
-                             std::string const& log);
+  static result<child> spawn(std::vector<std::string> const& arguments,
+                             std::vector<std::string> const& variables, std::string const& log);
 
   void signal(int number) const {
     if (pid_ > 0) ::kill(pid_, number);
@@ -69,8 +68,8 @@ std::vector<char*> pointers(std::vector<std::string> const& texts) {
   return list;
 }
 
-result<child> child::spawn(std::vector<std::string> const& arguments, std::vector<std::string> const& variables,
-                           std::string const& log) {
+result<child> child::spawn(std::vector<std::string> const& arguments,
+                           std::vector<std::string> const& variables, std::string const& log) {
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
   ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -85,8 +84,8 @@ result<child> child::spawn(std::vector<std::string> const& arguments, std::vecto
   auto environment = variables;
   environment.push_back("PATH=" + from_environment("PATH", "/usr/bin:/bin"));
   child made;
-  int problem = ::posix_spawn(&made.pid_, arguments[0].c_str(), &files, &attributes, pointers(arguments).data(),
-                              pointers(environment).data());
+  int problem = ::posix_spawn(&made.pid_, arguments[0].c_str(), &files, &attributes,
+                              pointers(arguments).data(), pointers(environment).data());
   ::posix_spawn_file_actions_destroy(&files);
   ::posix_spawnattr_destroy(&attributes);
   if (problem != 0) {
@@ -120,7 +119,8 @@ class ready_socket {
         return plain_failure("the service does not become ready");
       char text[512];
       ssize_t n = ::recv(fd_.get(), text, sizeof text, 0);
-      if (n > 0 && std::string_view(text, static_cast<std::size_t>(n)).find("READY=1") != std::string_view::npos)
+      if (n > 0 &&
+          std::string_view(text, static_cast<std::size_t>(n)).find("READY=1") != std::string_view::npos)
         return {};
     }
   }
@@ -194,8 +194,8 @@ class handoff_host final : public demo_host {
  private:
   result<> configure(unsigned version) {
     std::ofstream file(directory_ + "/demo.toml");
-    file << "[service]\nname = \"demo\"\ncommand = [\"" << programs_.service << "\", \"--version\", \"" << version
-         << "\"]\n[[listener]]\nname = \"http\"\naddress = \"" << address_ << "\"\n";
+    file << "[service]\nname = \"demo\"\ncommand = [\"" << programs_.service << "\", \"--version\", \""
+         << version << "\"]\n[[listener]]\nname = \"http\"\naddress = \"" << address_ << "\"\n";
     file.close();
     if (!file) return plain_failure("writing " + directory_ + "/demo.toml");
     return {};
@@ -229,11 +229,13 @@ result<demo_programs> demo_programs::find() {
   return found;
 }
 
-std::unique_ptr<demo_host> naive_restarts(demo_programs const& programs, std::string directory, std::string address) {
+std::unique_ptr<demo_host> naive_restarts(demo_programs const& programs, std::string directory,
+                                          std::string address) {
   return std::make_unique<naive_host>(programs, std::move(directory), std::move(address));
 }
 
-std::unique_ptr<demo_host> under_handoffd(demo_programs const& programs, std::string directory, std::string address) {
+std::unique_ptr<demo_host> under_handoffd(demo_programs const& programs, std::string directory,
+                                          std::string address) {
   return std::make_unique<handoff_host>(programs, std::move(directory), std::move(address));
 }
 

@@ -10,7 +10,7 @@ namespace handoff::cli {
 namespace {
 
 constexpr auto commands = {add_status, add_watch,  add_history, add_upgrade, add_rollback,
-                           add_abort,  add_reload, add_stop,    add_check, add_demo};
+                           add_abort,  add_reload, add_stop,    add_check,   add_demo};
 
 constexpr auto footer =
     "NAME is the name of a service. Its supervisor is reached at NAME.sock in the runtime directory:\n"

@@ -3,12 +3,24 @@
 namespace handoff {
 
 std::string_view to_string(fact_kind kind) {
-  constexpr std::string_view names[] = {"queued",         "started",        "stage",
-                                        "serving",        "verdict",        "settled",
-                                        "instance_started", "instance_ready", "instance_exited",
-                                        "instance_restarting", "instance_killed", "draining",
-                                        "gone",           "degraded",       "recovered",
-                                        "listener_reopened", "note",        "stopping"};
+  constexpr std::string_view names[] = {"queued",
+                                        "started",
+                                        "stage",
+                                        "serving",
+                                        "verdict",
+                                        "settled",
+                                        "instance_started",
+                                        "instance_ready",
+                                        "instance_exited",
+                                        "instance_restarting",
+                                        "instance_killed",
+                                        "draining",
+                                        "gone",
+                                        "degraded",
+                                        "recovered",
+                                        "listener_reopened",
+                                        "note",
+                                        "stopping"};
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -1,15 +1,15 @@
 // Everything the core asks for, as values, and what it says about it.
 #pragma once
 
+#include <core/ids.hpp>
+#include <core/state.hpp>
+#include <core/verdict.hpp>
+
 #include <expected>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
-
-#include <core/ids.hpp>
-#include <core/state.hpp>
-#include <core/verdict.hpp>
 
 namespace handoff {
 
@@ -39,8 +39,8 @@ struct run_command {
 struct cancel_command {
   command_number command{};
 };
-// The generation has the traffic now. Shared listeners: every generation that holds them accepts; what is to be
-// done is to restore what services changed.
+// The generation has the traffic now. Shared listeners: every generation that holds them accepts; what is to
+// be done is to restore what services changed.
 struct give_traffic {
   generation_number generation{};
 };
@@ -54,17 +54,17 @@ struct forget {  // the release: nobody will launch it again
 }  // namespace act
 
 using action =
-    std::variant<act::prepare, act::launch, act::ask_to_drain, act::kill_instance, act::abort_instance, act::run_command,
-                 act::cancel_command, act::give_traffic, act::reopen_listener, act::forget>;
+    std::variant<act::prepare, act::launch, act::ask_to_drain, act::kill_instance, act::abort_instance,
+                 act::run_command, act::cancel_command, act::give_traffic, act::reopen_listener, act::forget>;
 
 // What happened, for the log, the watchers, the history and systemd: all of them tell the same.
 enum class fact_kind {
-  queued,    // a trigger waits for the rollout under way; detail: the cause
-  started,   // a rollout began; detail: the cause
-  stage,     // the rollout entered a stage; detail: its name
-  serving,   // the candidate has the traffic
-  verdict,   // the rollout ended
-  settled,   // nothing of a rollout that ended is left
+  queued,   // a trigger waits for the rollout under way; detail: the cause
+  started,  // a rollout began; detail: the cause
+  stage,    // the rollout entered a stage; detail: its name
+  serving,  // the candidate has the traffic
+  verdict,  // the rollout ended
+  settled,  // nothing of a rollout that ended is left
   instance_started,
   instance_ready,
   instance_exited,      // detail: how

@@ -1,7 +1,7 @@
 // Hooks, checks and probes in flight: each has a deadline, and each is cancelled with what it was for.
-#include <algorithm>
-
 #include "turn.hpp"
+
+#include <algorithm>
 
 namespace handoff {
 
@@ -18,8 +18,10 @@ void finished(turn& t, command const& c, std::optional<std::string> const& failu
                 .detail = std::string(to_string(c.at)) + " hook: " + *failure});
       return;
     }
-    case command::purpose::check: return end_of_check(t, c.check, failure);
-    case command::purpose::probe: return end_of_probe(t, c.instance, failure);
+    case command::purpose::check:
+      return end_of_check(t, c.check, failure);
+    case command::purpose::probe:
+      return end_of_probe(t, c.instance, failure);
   }
 }
 

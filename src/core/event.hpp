@@ -1,14 +1,14 @@
 // Everything that can happen, as values. Time is one of them.
 #pragma once
 
-#include <optional>
-#include <string>
-#include <variant>
-
 #include <core/ids.hpp>
 #include <core/policy.hpp>
 #include <core/state.hpp>
 #include <core/verdict.hpp>
+
+#include <optional>
+#include <string>
+#include <variant>
 
 namespace handoff {
 
@@ -84,10 +84,10 @@ struct listener_replaced {  // it could not be opened again: who holds the old s
 
 struct time_passed {};
 
-using happening =
-    std::variant<upgrade_requested, rollback_requested, abort_requested, stop_requested, policy_changed, prepared,
-                 preparation_failed, launched, launch_failed, command_finished, became_ready, exited, extended,
-                 watchdog_fed, watchdog_pulled, listener_shut, listener_replaced, time_passed>;
+using happening = std::variant<upgrade_requested, rollback_requested, abort_requested, stop_requested,
+                               policy_changed, prepared, preparation_failed, launched, launch_failed,
+                               command_finished, became_ready, exited, extended, watchdog_fed,
+                               watchdog_pulled, listener_shut, listener_replaced, time_passed>;
 
 struct event {
   instant at{};

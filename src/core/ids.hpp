@@ -24,8 +24,8 @@ constexpr std::uint32_t number(rollout_number n) { return static_cast<std::uint3
 constexpr generation_number next(generation_number n) { return generation_number{number(n) + 1}; }
 constexpr rollout_number next(rollout_number n) { return rollout_number{number(n) + 1}; }
 
-// One process of a generation. A restart has the same index and the next incarnation, so that late news of the
-// process before it is recognised as such.
+// One process of a generation. A restart has the same index and the next incarnation, so that late news of
+// the process before it is recognised as such.
 struct instance_id {
   generation_number generation{};
   std::uint32_t index = 0;  // from 1

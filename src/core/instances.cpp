@@ -1,7 +1,8 @@
-// One instance's life: launched in its turn, ready or late, restarted when it was live, gone when it was dismissed.
-#include <algorithm>
-
+// One instance's life: launched in its turn, ready or late, restarted when it was live, gone when it was
+// dismissed.
 #include "turn.hpp"
+
+#include <algorithm>
 
 namespace handoff {
 
@@ -20,12 +21,17 @@ void kill(turn& t, instance& i, duration again_after, std::string why) {
   i.phase = instance_phase::killed;
   i.until = t.now + again_after;
   t.perform(act::kill_instance{i.id});
-  t.tell({.kind = fact_kind::instance_killed, .generation = i.id.generation, .instance = i.id, .detail = std::move(why)});
+  t.tell({.kind = fact_kind::instance_killed,
+          .generation = i.id.generation,
+          .instance = i.id,
+          .detail = std::move(why)});
 }
 
 void dismiss(turn& t, generation const& g, instance& i) {
   switch (i.phase) {
-    case instance_phase::queued: i.phase = instance_phase::gone; break;
+    case instance_phase::queued:
+      i.phase = instance_phase::gone;
+      break;
     case instance_phase::launching:
       // The launcher would swallow a signal that is meant for the service.
       kill(t, i, g.policy.kill_timeout, "dismissed before it was the service");
@@ -39,7 +45,8 @@ void dismiss(turn& t, generation const& g, instance& i) {
       break;
     case instance_phase::draining:
     case instance_phase::killed:
-    case instance_phase::gone: break;
+    case instance_phase::gone:
+      break;
   }
 }
 
@@ -113,13 +120,15 @@ void expire(turn& t, generation& g, instance& i) {
       if (i.watchdog && i.watchdog_due <= t.now) bite(t, g, i, "watchdog: silent for " + spell(*i.watchdog));
       break;
     case instance_phase::draining:
-      if (i.until <= t.now) kill(t, i, g.policy.kill_timeout, "still there after " + spell(g.policy.drain_timeout));
+      if (i.until <= t.now)
+        kill(t, i, g.policy.kill_timeout, "still there after " + spell(g.policy.drain_timeout));
       break;
     case instance_phase::killed:
       if (i.until <= t.now) kill(t, i, g.policy.kill_timeout, "still there after it was killed");
       break;
     case instance_phase::queued:
-    case instance_phase::gone: break;
+    case instance_phase::gone:
+      break;
   }
 }
 
@@ -148,7 +157,8 @@ void dismiss(turn& t, generation& g, rollout_number by) {
   for (auto& i : g.instances) dismiss(t, g, i);
   bool running = std::ranges::any_of(g.instances, [](auto const& i) { return i.is_running(); });
   if (running)
-    t.tell({.kind = fact_kind::draining, .rollout = by, .generation = g.number, .wait = g.policy.drain_timeout});
+    t.tell(
+        {.kind = fact_kind::draining, .rollout = by, .generation = g.number, .wait = g.policy.drain_timeout});
 }
 
 void kill_everything(turn& t) {

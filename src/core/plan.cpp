@@ -27,15 +27,15 @@ plan expand(operator_policy const& policy, generation_policy const& generation, 
 }
 
 std::string describe(plan_step const& step) {
-  return std::visit(
-      overloaded{[](hook_step h) { return "the " + std::string(to_string(h.at)) + " hook"; },
-                 [](start_step s) {
-                   return "starting " + std::to_string(s.instances) + (s.instances == 1 ? " instance" : " instances");
-                 },
-                 [](check_step) { return std::string("checks"); },
-                 [](switch_step) { return std::string("switching traffic"); },
-                 [](bake_step) { return std::string("baking"); }},
-      step);
+  return std::visit(overloaded{[](hook_step h) { return "the " + std::string(to_string(h.at)) + " hook"; },
+                               [](start_step s) {
+                                 return "starting " + std::to_string(s.instances) +
+                                        (s.instances == 1 ? " instance" : " instances");
+                               },
+                               [](check_step) { return std::string("checks"); },
+                               [](switch_step) { return std::string("switching traffic"); },
+                               [](bake_step) { return std::string("baking"); }},
+                    step);
 }
 
 }  // namespace handoff

@@ -1,12 +1,12 @@
-// A strategy expands to a plan: the list of steps that one executor runs. A new strategy is a new list; a new way
-// of moving traffic is a new step.
+// A strategy expands to a plan: the list of steps that one executor runs. A new strategy is a new list; a new
+// way of moving traffic is a new step.
 #pragma once
+
+#include <core/policy.hpp>
 
 #include <string>
 #include <variant>
 #include <vector>
-
-#include <core/policy.hpp>
 
 namespace handoff {
 

@@ -1,12 +1,12 @@
 // The part of a configuration that decisions need: counts, durations and bounds, and no text but names.
 #pragma once
 
+#include <core/settings.hpp>
+
 #include <array>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <core/settings.hpp>
 
 namespace handoff {
 

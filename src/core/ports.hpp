@@ -1,10 +1,10 @@
-// The verbs the engine needs from the world. handoffd implements them with processes and sockets, the simulator
-// with fakes. What becomes of an action comes back as an event, never as a return value.
+// The verbs the engine needs from the world. handoffd implements them with processes and sockets, the
+// simulator with fakes. What becomes of an action comes back as an event, never as a return value.
 #pragma once
 
-#include <optional>
-
 #include <core/action.hpp>
+
+#include <optional>
 
 namespace handoff {
 

@@ -11,7 +11,8 @@ rollout_number take_number(turn& t) { return t.s.last_rollout = next(t.s.last_ro
 rollout_number queue(turn& t, cause why) {
   if (!t.s.pending) {
     t.s.pending = trigger{take_number(t), why, {}};
-    t.tell({.kind = fact_kind::queued, .rollout = t.s.pending->number, .detail = std::string(to_string(why))});
+    t.tell(
+        {.kind = fact_kind::queued, .rollout = t.s.pending->number, .detail = std::string(to_string(why))});
   } else if (t.s.pending->cause == cause::repair) {
     t.s.pending->cause = why;
   }
@@ -73,8 +74,9 @@ void on(turn& t, rollback_requested const& e) {
 void on(turn& t, abort_requested const& e) {
   if (!t.s.rollout) {
     bool promoted = t.s.previous != no_generation;
-    return t.reply(e.request, std::unexpected(promoted ? "no rollout is under way, the last one has ended: use rollback"
-                                                       : "no rollout is under way"));
+    return t.reply(e.request,
+                   std::unexpected(promoted ? "no rollout is under way, the last one has ended: use rollback"
+                                            : "no rollout is under way"));
   }
   rollout_number aborted = t.s.rollout->number;
   roll_back(t, "aborted");
@@ -94,7 +96,8 @@ void on(turn& t, stop_requested const& e) {
   if (t.s.pending) {
     rollout_number never = t.s.pending->number;
     t.s.pending.reset();
-    t.tell({.kind = fact_kind::verdict, .rollout = never, .verdict = verdict{verdict_kind::refused, stopping}});
+    t.tell(
+        {.kind = fact_kind::verdict, .rollout = never, .verdict = verdict{verdict_kind::refused, stopping}});
     t.tell({.kind = fact_kind::settled, .rollout = never});
   }
   if (generation* live = t.s.with_role(role::live)) dismiss(t, *live, {});

@@ -1,9 +1,9 @@
 // The crash budget and the backoff, as functions of history.
 #pragma once
 
-#include <vector>
-
 #include <core/settings.hpp>
+
+#include <vector>
 
 namespace handoff {
 

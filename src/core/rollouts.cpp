@@ -1,7 +1,7 @@
 // The executor of plans, and verdicts.
-#include <algorithm>
-
 #include "turn.hpp"
+
+#include <algorithm>
 
 namespace handoff {
 
@@ -14,7 +14,8 @@ Step const* here(rollout const& r) {
 }
 
 void tell_stage(turn& t, rollout const& r, std::string stage) {
-  t.tell({.kind = fact_kind::stage, .rollout = r.number, .generation = r.candidate, .detail = std::move(stage)});
+  t.tell(
+      {.kind = fact_kind::stage, .rollout = r.number, .generation = r.candidate, .detail = std::move(stage)});
 }
 
 void enter(turn& t, rollout& r, hook_step const& step) {
@@ -84,7 +85,8 @@ void cancel_commands_of(turn& t, rollout const& r) {
 // The candidate is live; what was live becomes what a rollback goes to.
 void promote(turn& t, rollout const& r) {
   generation& candidate = *t.s.find(r.candidate);
-  bool baked = std::ranges::any_of(r.plan, [](auto const& s) { return std::holds_alternative<bake_step>(s); });
+  bool baked =
+      std::ranges::any_of(r.plan, [](auto const& s) { return std::holds_alternative<bake_step>(s); });
   if (!baked)
     t.tell({.kind = fact_kind::serving, .rollout = r.number, .generation = r.candidate, .wait = {}});
   if (generation* old = t.s.with_role(role::live)) {
@@ -111,7 +113,8 @@ void give_up(turn& t, rollout const& r) {
 
 void begin(turn& t, trigger by) {
   t.s.retry_at.reset();
-  if (by.cause == cause::repair && t.s.with_role(role::live) != nullptr) by.source = t.s.with_role(role::live)->number;
+  if (by.cause == cause::repair && t.s.with_role(role::live) != nullptr)
+    by.source = t.s.with_role(role::live)->number;
   t.s.rollout = rollout{.number = by.number, .cause = by.cause, .source = by.source, .started = t.now};
   t.tell({.kind = fact_kind::started, .rollout = by.number, .detail = std::string(to_string(by.cause))});
 }
@@ -185,7 +188,10 @@ void conclude(turn& t, verdict v) {
   else
     give_up(t, ended);
   if (v.kind == verdict_kind::rolled_back) run_hook_aside(t, hook::failed, ended.candidate);
-  t.tell({.kind = fact_kind::verdict, .rollout = ended.number, .generation = ended.candidate, .verdict = std::move(v)});
+  t.tell({.kind = fact_kind::verdict,
+          .rollout = ended.number,
+          .generation = ended.candidate,
+          .verdict = std::move(v)});
   tell_settled(t, ended.number);
 }
 
@@ -196,7 +202,8 @@ void tell_settled(turn& t, rollout_number number) {
 }
 
 void on(turn& t, prepared const& e) {
-  bool wanted = t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
+  bool wanted =
+      t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
   if (!wanted) return t.perform(act::forget{t.s.last_generation});
   rollout& r = *t.s.rollout;
   t.s.policy = e.policy;
@@ -209,7 +216,8 @@ void on(turn& t, prepared const& e) {
 }
 
 void on(turn& t, preparation_failed const& e) {
-  bool wanted = t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
+  bool wanted =
+      t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
   if (wanted) conclude(t, e.verdict);
 }
 

@@ -40,8 +40,11 @@ void consider(earliest& e, instance const& i, readiness when, bool launcher_is_f
       break;
     case instance_phase::launching:
     case instance_phase::draining:
-    case instance_phase::killed: e.consider(i.until); break;
-    case instance_phase::gone: break;
+    case instance_phase::killed:
+      e.consider(i.until);
+      break;
+    case instance_phase::gone:
+      break;
   }
 }
 
@@ -81,12 +84,14 @@ std::size_t state::draining() const {
 std::optional<instant> next_deadline(state const& s) {
   earliest e;
   bool launching = std::ranges::any_of(s.generations, [](auto const& g) {
-    return std::ranges::any_of(g.instances, [](auto const& i) { return i.phase == instance_phase::launching; });
+    return std::ranges::any_of(g.instances,
+                               [](auto const& i) { return i.phase == instance_phase::launching; });
   });
   for (auto const& g : s.generations) {
     for (auto const& i : g.instances) consider(e, i, g.policy.when, !launching);
-    bool calming = s.degraded && g.role == role::live &&
-                   std::ranges::all_of(g.instances, [](auto const& i) { return i.phase == instance_phase::ready; });
+    bool calming = s.degraded && g.role == role::live && std::ranges::all_of(g.instances, [](auto const& i) {
+                     return i.phase == instance_phase::ready;
+                   });
     if (calming) e.consider(g.crashes.calm_at(s.policy.restart));
   }
   for (auto const& c : s.commands) e.consider(c.deadline);
@@ -102,7 +107,8 @@ std::string stage_of(rollout const& r) {
 }
 
 std::string_view to_string(instance_phase phase) {
-  constexpr std::string_view names[] = {"queued", "launching", "starting", "ready", "draining", "killed", "gone"};
+  constexpr std::string_view names[] = {"queued",   "launching", "starting", "ready",
+                                        "draining", "killed",    "gone"};
   return names[static_cast<std::size_t>(phase)];
 }
 

@@ -1,29 +1,32 @@
-// Everything a supervisor knows when it decides: generations with their instances, the rollout under way, the one
-// trigger behind it, the commands in flight. Plain values; deadlines are moments, not timers.
+// Everything a supervisor knows when it decides: generations with their instances, the rollout under way, the
+// one trigger behind it, the commands in flight. Plain values; deadlines are moments, not timers.
 #pragma once
-
-#include <optional>
-#include <string>
-#include <vector>
 
 #include <core/ids.hpp>
 #include <core/plan.hpp>
 #include <core/policy.hpp>
 #include <core/restarts.hpp>
 
+#include <optional>
+#include <string>
+#include <vector>
+
 namespace handoff {
 
 //   queued ──► launching ──► starting ──► ready
 //     ▲            │             │          │        asked to leave: draining ──► killed ──► gone
-//     └────────────┴── crashed ──┴──────────┘        not answering (start, watchdog): killed, then again queued
+//     └────────────┴── crashed ──┴──────────┘        not answering (start, watchdog): killed, then again
+//     queued
 enum class instance_phase { queued, launching, starting, ready, draining, killed, gone };
 
 struct instance {
   instance_id id;
   instance_phase phase = instance_phase::queued;
-  instant until{};  // queued: not before; launching, starting: ready deadline; draining: kill; killed: kill again
+  instant
+      until{};  // queued: not before; launching, starting: ready deadline; draining: kill; killed: kill again
   instant launched_at{};
-  std::optional<instant> trying_since;  // launches that failed for want of resources are tried again since then
+  std::optional<instant>
+      trying_since;                  // launches that failed for want of resources are tried again since then
   instant watchdog_due{};            // when ready and watched
   std::optional<duration> watchdog;  // WATCHDOG_USEC= may change it
   command_number probe{};            // readiness::exec: the run in flight

@@ -1,8 +1,8 @@
 #include "step.hpp"
 
-#include <algorithm>
-
 #include "turn.hpp"
+
+#include <algorithm>
 
 namespace handoff {
 

@@ -1,4 +1,5 @@
-// The supervisor's mind: a pure function from what is and what happened to what is next and what is to be done.
+// The supervisor's mind: a pure function from what is and what happened to what is next and what is to be
+// done.
 //
 //   trigger ─► waiting for room ─► preparing ─► plan[0] ─► … ─► plan[n] ─► promoted: candidate becomes live,
 //                    │                 │           │               │         old live drains
@@ -6,15 +7,16 @@
 //                                      ▼
 //                         rolled back or refused: candidate drains, live never noticed
 //
-// A verdict is a change of role, so news that comes too late ("ready" of a condemned candidate) finds a draining
-// generation and changes nothing. Time is compared, never read: next_deadline() says when to call again.
+// A verdict is a change of role, so news that comes too late ("ready" of a condemned candidate) finds a
+// draining generation and changes nothing. Time is compared, never read: next_deadline() says when to call
+// again.
 #pragma once
-
-#include <vector>
 
 #include <core/action.hpp>
 #include <core/event.hpp>
 #include <core/state.hpp>
+
+#include <vector>
 
 namespace handoff {
 

@@ -1,12 +1,12 @@
 // One call of step() in progress: the state being changed and what is to come out of it. Internal to core.
 #pragma once
 
-#include <utility>
-
 #include <core/action.hpp>
 #include <core/event.hpp>
 #include <core/state.hpp>
 #include <core/step.hpp>
+
+#include <utility>
 
 namespace handoff {
 

@@ -1,4 +1,5 @@
-// How a rollout ended. One value, told alike in the exit code, the log, the status, the history and to systemd.
+// How a rollout ended. One value, told alike in the exit code, the log, the status, the history and to
+// systemd.
 #pragma once
 
 #include <string>
@@ -17,9 +18,12 @@ struct verdict {
 
 constexpr std::string_view to_string(verdict_kind kind) {
   switch (kind) {
-    case verdict_kind::promoted: return "promoted";
-    case verdict_kind::rolled_back: return "rolled-back";
-    case verdict_kind::refused: return "refused";
+    case verdict_kind::promoted:
+      return "promoted";
+    case verdict_kind::rolled_back:
+      return "rolled-back";
+    case verdict_kind::refused:
+      return "refused";
   }
   return "unknown";
 }

@@ -16,7 +16,9 @@ struct command_table::running {
 
 namespace {
 
-bool succeeded(exit_status const& status) { return status.how == exit_status::kind::exited && status.number == 0; }
+bool succeeded(exit_status const& status) {
+  return status.how == exit_status::kind::exited && status.number == 0;
+}
 
 // "exited 1: the last line it wrote".
 std::string describe_failure(exit_status const& status, output_pipe const& output) {
@@ -26,7 +28,8 @@ std::string describe_failure(exit_status const& status, output_pipe const& outpu
 
 }  // namespace
 
-command_table::command_table(surroundings const& around, describe d) : around_(around), describe_(std::move(d)) {}
+command_table::command_table(surroundings const& around, describe d)
+    : around_(around), describe_(std::move(d)) {}
 command_table::~command_table() = default;
 
 void command_table::run(command const& c) {
@@ -43,9 +46,10 @@ result<> command_table::start(command const& c) {
     who = std::move(*named);
   }
   auto r = std::make_unique<running>();
-  auto pipe = output_pipe::create(around_.events, who.user.value_or(::getuid()), [this, name = what->command[0]](std::string line) {
-    around_.log(log_level::info, name + ": " + line);
-  });
+  auto pipe = output_pipe::create(around_.events, who.user.value_or(::getuid()),
+                                  [this, name = what->command[0]](std::string line) {
+                                    around_.log(log_level::info, name + ": " + line);
+                                  });
   if (!pipe) return std::unexpected(pipe.error());
   r->output = std::move(pipe->reader);
   launch_spec spec = command_launch(*what->of, who, {what->command, what->environment, {}});
@@ -58,7 +62,8 @@ result<> command_table::start(command const& c) {
   r->channel = std::move(started->channel);
 
   command_number n = c.number;
-  auto reported = around_.events.on_fd(r->channel.get(), readiness_of_fd::readable, [this, n] { read_report(n); });
+  auto reported =
+      around_.events.on_fd(r->channel.get(), readiness_of_fd::readable, [this, n] { read_report(n); });
   if (!reported) return std::unexpected(reported.error());
   r->channel_watch = std::move(*reported);
   auto watched = around_.events.on_fd(r->child.pidfd(), readiness_of_fd::readable, [this, n] { ended(n); });

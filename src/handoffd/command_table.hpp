@@ -1,11 +1,11 @@
-// Hooks, checks and probes: short-lived commands of the operator, run as the service's user (or the one a hook
-// names), their last words kept for the verdict.
+// Hooks, checks and probes: short-lived commands of the operator, run as the service's user (or the one a
+// hook names), their last words kept for the verdict.
 #pragma once
+
+#include <handoffd/instance_table.hpp>
 
 #include <map>
 #include <memory>
-
-#include <handoffd/instance_table.hpp>
 
 namespace handoff {
 

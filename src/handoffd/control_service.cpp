@@ -35,9 +35,9 @@ result<std::unique_ptr<control_service>> control_service::open(loop& on, std::st
   if (!listening) return std::unexpected(listening.error());
   std::unique_ptr<control_service> made(new control_service(std::move(b), settings, *group));
   made->file_ = std::move(listening->file);
-  control_handlers handlers{
-      [s = made.get()](client_id from, control_peer const& peer, std::string_view bytes) { s->handle(from, peer, bytes); },
-      [s = made.get()](client_id gone) { s->watchers_.erase(gone); }};
+  control_handlers handlers{[s = made.get()](client_id from, control_peer const& peer,
+                                             std::string_view bytes) { s->handle(from, peer, bytes); },
+                            [s = made.get()](client_id gone) { s->watchers_.erase(gone); }};
   std::string refusal = varlink::to_bytes(
       varlink::reply{"io.handoff.Supervisor.Busy", {{"reason", "too many clients of this user"}}, false});
   auto socket = control_socket::serve(on, std::move(listening->fd), std::move(handlers), std::move(refusal));
@@ -93,7 +93,8 @@ void control_service::hear(answer const& a) {
   waiting_call call = std::move(found->second);
   waiting_.erase(found);
   if (!a.outcome)
-    return socket_->send(call.from, varlink::error_to(call.asked, "Refused", {{"reason", a.outcome.error()}}));
+    return socket_->send(call.from,
+                         varlink::error_to(call.asked, "Refused", {{"reason", a.outcome.error()}}));
   json parameters = json::object();
   if (call.asked.method != "Stop") parameters["rollout"] = number(*a.outcome);
   reply(call.from, call.asked, std::move(parameters));
@@ -107,7 +108,8 @@ void control_service::reload(client_id from, varlink::call const& asked) {
   auto done = backend_.reload();
   if (done) return reply(from, asked, {{"applied", *done}});
   auto const& no = done.error();
-  if (no.invalid.empty()) return socket_->send(from, varlink::error_to(asked, "Refused", {{"reason", no.reason}}));
+  if (no.invalid.empty())
+    return socket_->send(from, varlink::error_to(asked, "Refused", {{"reason", no.reason}}));
   socket_->send(from, varlink::error_to(asked, "InvalidConfiguration", {{"problems", no.invalid}}));
 }
 

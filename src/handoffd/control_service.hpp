@@ -1,20 +1,20 @@
 // The control interface: who may call what, calls to events and answers to replies, and the watchers.
 #pragma once
 
+#include <app/records.hpp>
+#include <core/action.hpp>
+#include <core/event.hpp>
+#include <os/control_socket.hpp>
+#include <wire/varlink.hpp>
+
+#include <handoffd/release_book.hpp>
+
 #include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
-
-#include <handoffd/release_book.hpp>
-
-#include <app/records.hpp>
-#include <core/action.hpp>
-#include <core/event.hpp>
-#include <os/control_socket.hpp>
-#include <wire/varlink.hpp>
 
 namespace handoff {
 
@@ -28,8 +28,8 @@ class control_service {
     std::function<std::expected<std::vector<std::string>, release_book::refusal>()> reload;
   };
 
-  static result<std::unique_ptr<control_service>> open(loop&, std::string const& path, control_settings const&,
-                                                       backend);
+  static result<std::unique_ptr<control_service>> open(loop&, std::string const& path,
+                                                       control_settings const&, backend);
 
   void hear(answer const&);
   void publish(json const& event);  // to everybody who watches

@@ -16,10 +16,13 @@ namespace handoff {
 namespace {
 
 constexpr std::size_t verdict_lines = 20;
+constexpr std::size_t generations_quoted = 8;  // a verdict asks about the newest one
+constexpr int most_rounds = 16;  // of one sweep: a service that forks without end must not hold up the loop
 
 std::vector<std::string> identity_variables(std::string const& service, instance_id const& id) {
   return {"HANDOFF_SERVICE=" + service, "HANDOFF_GENERATION=" + std::to_string(number(id.generation)),
-          "HANDOFF_INSTANCE=" + std::to_string(id.index), "HANDOFF_INCARNATION=" + std::to_string(id.incarnation)};
+          "HANDOFF_INSTANCE=" + std::to_string(id.index),
+          "HANDOFF_INCARNATION=" + std::to_string(id.incarnation)};
 }
 
 duration to_duration(std::chrono::microseconds d) {
@@ -55,7 +58,8 @@ instance_table::instance_table(surroundings const& around, listener_table& liste
 
 instance_table::~instance_table() = default;
 
-result<std::unique_ptr<instance_table>> instance_table::create(surroundings const& around, listener_table& listeners,
+result<std::unique_ptr<instance_table>> instance_table::create(surroundings const& around,
+                                                               listener_table& listeners,
                                                                find_release release_of) {
   std::unique_ptr<instance_table> made(new instance_table(around, listeners, std::move(release_of)));
   auto store = fd_store::create(around.events, made->disposer_, 0);
@@ -112,7 +116,8 @@ result<> instance_table::start(instance_id const& id, release const& of) {
   if (!started) return std::unexpected(started.error());
   r->launched = process(started->pid, std::move(started->pidfd));
   r->channel = std::move(started->channel);
-  auto reported = around_.events.on_fd(r->channel.get(), readiness_of_fd::readable, [this, id] { read_report(id); });
+  auto reported =
+      around_.events.on_fd(r->channel.get(), readiness_of_fd::readable, [this, id] { read_report(id); });
   if (!reported) return std::unexpected(reported.error());
   r->channel_watch = std::move(*reported);
   watch_process(*r);
@@ -123,7 +128,8 @@ result<> instance_table::start(instance_id const& id, release const& of) {
 result<unique_fd> instance_table::open_output(running& r, release const& of) {
   auto const& wanted = of.service.output;
   switch (wanted.kind) {
-    case output_kind::inherit: return unique_fd();
+    case output_kind::inherit:
+      return unique_fd();
     case output_kind::null: {
       unique_fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
       if (!null) return os_failure("opening /dev/null");
@@ -134,13 +140,15 @@ result<unique_fd> instance_table::open_output(running& r, release const& of) {
       if (!file) return os_failure("opening " + wanted.path);
       return file;
     }
-    case output_kind::journal: return service_manager::journal_stream(around_.service);
-    case output_kind::capture: break;
+    case output_kind::journal:
+      return service_manager::journal_stream(around_.service);
+    case output_kind::capture:
+      break;
   }
-  auto pipe = output_pipe::create(around_.events, of.identity.user.value_or(::getuid()),
-                                  [this, id = r.id](std::string line) {
-                                    around_.log(log_level::info, around_.service + "[" + to_string(id) + "]: " + line);
-                                  });
+  auto pipe = output_pipe::create(
+      around_.events, of.identity.user.value_or(::getuid()), [this, id = r.id](std::string line) {
+        around_.log(log_level::info, around_.service + "[" + to_string(id) + "]: " + line);
+      });
   if (!pipe) return std::unexpected(pipe.error());
   r.output = std::move(pipe->reader);
   return std::move(pipe->service_end);
@@ -148,18 +156,22 @@ result<unique_fd> instance_table::open_output(running& r, release const& of) {
 
 result<> instance_table::give_cgroup(running& r) {
   if (!around_.delegated_cgroup) return {};
-  auto made = generation_cgroup::create(*around_.delegated_cgroup, around_.service + "-" + to_string(r.id) + "." + std::to_string(r.id.incarnation));
+  auto made =
+      generation_cgroup::create(*around_.delegated_cgroup, around_.service + "-" + to_string(r.id) + "." +
+                                                               std::to_string(r.id.incarnation));
   if (!made) return std::unexpected(made.error());
   r.cgroup = std::move(*made);
   return {};
 }
 
-result<launch_spec> instance_table::describe(running const& r, release const& of, std::vector<int>& descriptors) const {
-  launch_extras extras{.arguments = of.service.command, .environment = identity_variables(around_.service, r.id)};
+result<launch_spec> instance_table::describe(running const& r, release const& of,
+                                             std::vector<int>& descriptors) const {
+  launch_extras extras{.arguments = of.service.command,
+                       .environment = identity_variables(around_.service, r.id)};
   extras.environment.push_back("NOTIFY_SOCKET=" + r.notify->path());
   if (of.service.watchdog)
-    extras.environment.push_back(
-        "WATCHDOG_USEC=" + std::to_string(std::chrono::microseconds(*of.service.watchdog).count()));
+    extras.environment.push_back("WATCHDOG_USEC=" +
+                                 std::to_string(std::chrono::microseconds(*of.service.watchdog).count()));
   if (of.service.fd_store_max > 0)
     extras.environment.push_back("FDSTORE=" + std::to_string(of.service.fd_store_max));
   for (auto const& l : of.listeners) {
@@ -195,7 +207,8 @@ void instance_table::read_report(instance_id const& id) {
 // ---- endings
 
 void instance_table::watch_process(running& r) {
-  auto watched = around_.events.on_fd(r.main().pidfd(), readiness_of_fd::readable, [this, id = r.id] { ended(id); });
+  auto watched =
+      around_.events.on_fd(r.main().pidfd(), readiness_of_fd::readable, [this, id = r.id] { ended(id); });
   if (watched)
     r.process_watch = std::move(*watched);
   else
@@ -228,6 +241,7 @@ void instance_table::bury(running& r) {
     for (auto& line : r.output->tail(verdict_lines)) words.push_back(std::move(line));
     if (words.size() > verdict_lines)
       words.erase(words.begin(), words.end() - static_cast<std::ptrdiff_t>(verdict_lines));
+    if (last_words_.size() > generations_quoted) last_words_.erase(last_words_.begin());
   }
   strays_ += r.notify->seen().strangers + r.notify->seen().broken;
   if (r.adopted) (void)r.adopted->reap();
@@ -237,15 +251,19 @@ void instance_table::bury(running& r) {
 }
 
 void instance_table::sweep(std::vector<pid_t> const& known) {
-  std::erase_if(remains_, [&](remains const& left) {
+  auto is_over = [&](remains const& left) {
     auto killed = kill_orphans(known, left.variables);
-    bool nobody = killed && *killed == 0;
+    // Who is ending carries no variables any more, and may leave us children that do.
+    bool nobody = killed && *killed == 0 && !is_an_orphan_ending(known).value_or(true);
     if (!left.cgroup) return nobody;
     (void)left.cgroup->kill_all();
     auto removed = left.cgroup->remove();
     return nobody && removed && *removed;
-  });
-  (void)reap_orphans(known);
+  };
+  for (int round = 0; round < most_rounds; ++round) {
+    std::erase_if(remains_, is_over);
+    if (reap_orphans(known).value_or(0) == 0) return;
+  }
 }
 
 std::vector<pid_t> instance_table::pids() const {
@@ -264,7 +282,8 @@ void instance_table::ask_to_drain(instance_id const& id) {
   if (found == running_.end()) return;
   release const* of = release_of_(id.generation);
   int signal = of == nullptr ? SIGTERM : of->service.drain.signal;
-  if (auto sent = found->second->main().signal(signal); !sent) tell(log_level::warning, id, sent.error().message());
+  if (auto sent = found->second->main().signal(signal); !sent)
+    tell(log_level::warning, id, sent.error().message());
 }
 
 void instance_table::kill(instance_id const& id) {
@@ -280,7 +299,8 @@ void instance_table::kill(instance_id const& id) {
 void instance_table::abort(instance_id const& id) {
   auto found = running_.find(id);
   if (found == running_.end()) return;
-  if (auto sent = found->second->main().signal(SIGABRT); !sent) tell(log_level::warning, id, sent.error().message());
+  if (auto sent = found->second->main().signal(SIGABRT); !sent)
+    tell(log_level::warning, id, sent.error().message());
 }
 
 // ---- what instances say
@@ -296,7 +316,8 @@ void instance_table::hear(instance_id const& id, notify_datagram const& said, st
   if (said.state == notify_state::stopping) tell(log_level::info, id, "says that it is stopping");
   if (said.extend_timeout) around_.post(extended{id, to_duration(*said.extend_timeout)});
   hear_watchdog(id, said);
-  keep_descriptors(said, std::move(fds));  // a barrier's descriptor is dropped here: all before it was handled
+  keep_descriptors(said,
+                   std::move(fds));  // a barrier's descriptor is dropped here: all before it was handled
 }
 
 void instance_table::hear_watchdog(instance_id const& id, notify_datagram const& said) {
@@ -311,7 +332,8 @@ void instance_table::follow_main(running& r, pid_t pid) {
   if (pid == r.main().pid()) return;
   unique_fd pidfd(open_pidfd(pid));
   bool belongs = pidfd && carries_variables(pid, identity_variables(around_.service, r.id));
-  if (!belongs) return tell(log_level::warning, r.id, "MAINPID=" + std::to_string(pid) + " is not one of its processes");
+  if (!belongs)
+    return tell(log_level::warning, r.id, "MAINPID=" + std::to_string(pid) + " is not one of its processes");
   r.adopted = process(pid, std::move(pidfd));
   watch_process(r);
   tell(log_level::info, r.id, "its main process is " + std::to_string(pid));
@@ -323,7 +345,8 @@ void instance_table::keep_descriptors(notify_datagram const& said, std::vector<u
   auto polling = said.poll_stored ? store_polling::until_hangup : store_polling::never;
   for (auto& fd : fds)
     if (store_->add(said.stored_name(), std::move(fd), polling) == storing::full)
-      around_.log(log_level::warning, "the service's fd store is full: '" + said.stored_name() + "' was dropped");
+      around_.log(log_level::warning,
+                  "the service's fd store is full: '" + said.stored_name() + "' was dropped");
 }
 
 // ---- what there is to see
@@ -338,8 +361,6 @@ std::vector<std::string> instance_table::last_words(generation_number g) const {
     words.erase(words.begin(), words.end() - static_cast<std::ptrdiff_t>(verdict_lines));
   return words;
 }
-
-void instance_table::forget(generation_number g) { last_words_.erase(g); }
 
 std::map<instance_id, observed_instance> instance_table::observe() const {
   std::map<instance_id, observed_instance> all;

@@ -1,17 +1,6 @@
 // The running instances: launched, listened to, signalled, reaped, and whatever they left behind killed.
 #pragma once
 
-#include <functional>
-#include <map>
-#include <memory>
-#include <optional>
-#include <set>
-#include <string>
-#include <vector>
-
-#include <handoffd/listener_table.hpp>
-#include <handoffd/release.hpp>
-
 #include <app/records.hpp>
 #include <core/event.hpp>
 #include <core/ports.hpp>
@@ -25,14 +14,25 @@
 #include <os/runtime_directory.hpp>
 #include <wire/notify_datagram.hpp>
 
+#include <handoffd/listener_table.hpp>
+#include <handoffd/release.hpp>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
 namespace handoff {
 
 // What the tables in this folder have in common.
 struct surroundings {
   loop& events;
-  std::function<void(happening)> post;                       // to the engine
-  std::function<void(log_level, std::string const&)> log;    // one line
-  int launcher = -1;                                         // handoff-exec, open
+  std::function<void(happening)> post;                     // to the engine
+  std::function<void(log_level, std::string const&)> log;  // one line
+  int launcher = -1;                                       // handoff-exec, open
   std::string service;
   std::string notify_directory;
   std::optional<std::string> delegated_cgroup;
@@ -57,9 +57,8 @@ class instance_table final : public launcher {
   void sweep(std::vector<pid_t> const& known);
   bool has_remains() const { return !remains_.empty(); }  // of ended instances, as far as swept
 
-  // The last lines of a generation's instances, the latest to end last; kept until forget().
+  // The last lines of a generation's instances, the latest to end last; kept for the newest generations.
   std::vector<std::string> last_words(generation_number) const;
-  void forget(generation_number);
 
   void set_fd_store_max(std::uint32_t most) { store_->set_most(most); }
   std::map<instance_id, observed_instance> observe() const;

@@ -28,15 +28,16 @@ result<std::unique_ptr<listener_table>> listener_table::create(loop& on, post to
                                                                std::vector<named_descriptor> adopted) {
   std::unique_ptr<listener_table> made(
       new listener_table(on, std::move(to_engine), std::move(tell), std::move(adopted)));
-  auto hangups = hangup_watch::create(on, hangup::reading_too,
-                                      [table = made.get()](std::uint64_t key) { table->post_(listener_shut{key}); });
+  auto hangups = hangup_watch::create(
+      on, hangup::reading_too, [table = made.get()](std::uint64_t key) { table->post_(listener_shut{key}); });
   if (!hangups) return std::unexpected(hangups.error());
   made->hangups_ = std::move(*hangups);
   return made;
 }
 
 listener_table::entry* listener_table::find(listener_settings const& wanted) {
-  auto found = std::ranges::find_if(entries_, [&](auto const& e) { return same_door(e.second.socket.settings(), wanted); });
+  auto found = std::ranges::find_if(
+      entries_, [&](auto const& e) { return same_door(e.second.socket.settings(), wanted); });
   return found == entries_.end() ? nullptr : &found->second;
 }
 
@@ -57,7 +58,8 @@ result<std::vector<named_listener>> listener_table::configure(std::vector<listen
   configured_.clear();
   std::vector<named_listener> all;
   for (auto const& w : wanted) {
-    auto at = std::ranges::find_if(entries_, [&](auto const& e) { return same_door(e.second.socket.settings(), w); });
+    auto at = std::ranges::find_if(entries_,
+                                   [&](auto const& e) { return same_door(e.second.socket.settings(), w); });
     at->second.socket.set_backlog(w.options.backlog);
     configured_.insert(at->first);
     all.push_back({w.name, at->first});
@@ -75,7 +77,7 @@ std::size_t listener_table::add(listener socket) {
 
 void listener_table::watch_entry(std::size_t number) {
   auto const& socket = entries_.at(number).socket;
-  if (socket.settings().type == socket_type::datagram) return;  // cannot be shut for everybody
+  if (!socket.can_be_reopened()) return;
   if (auto watched = hangups_->watch(number, socket.fd()); !watched)
     report_("watching listener '" + socket.name() + "': " + watched.error().message());
 }

@@ -1,6 +1,12 @@
-// Every listening socket that the supervisor owns: opened before anybody needs it, watched for being shut, closed
-// when no configuration and no release that could be launched names it any more.
+// Every listening socket that the supervisor owns: opened before anybody needs it, watched for being shut,
+// closed when no configuration and no release that could be launched names it any more.
 #pragma once
+
+#include <app/records.hpp>
+#include <core/event.hpp>
+#include <core/ports.hpp>
+#include <os/hangup_watch.hpp>
+#include <os/listener.hpp>
 
 #include <functional>
 #include <map>
@@ -8,12 +14,6 @@
 #include <set>
 #include <string>
 #include <vector>
-
-#include <app/records.hpp>
-#include <core/event.hpp>
-#include <core/ports.hpp>
-#include <os/hangup_watch.hpp>
-#include <os/listener.hpp>
 
 namespace handoff {
 
@@ -28,7 +28,8 @@ class listener_table final : public traffic {
   using post = std::function<void(happening)>;
   using report = std::function<void(std::string)>;  // of what went wrong and is tried again
 
-  static result<std::unique_ptr<listener_table>> create(loop&, post, report, std::vector<named_descriptor> adopted);
+  static result<std::unique_ptr<listener_table>> create(loop&, post, report,
+                                                        std::vector<named_descriptor> adopted);
 
   // Makes all of them open, or changes nothing. One with the address of an open listener is that listener.
   // What is opened counts as configured until the next call.

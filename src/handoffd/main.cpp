@@ -1,9 +1,7 @@
 // handoffd CONFIG: supervises one service.
+#include <CLI/CLI.hpp>
 #include <handoffd/release_book.hpp>
 #include <handoffd/supervisor.hpp>
-
-#include <CLI/CLI.hpp>
-
 #include <unistd.h>
 
 #include <cstdio>
@@ -38,7 +36,9 @@ int main(int count, char** arguments) {
   app.set_version_flag("--version", "handoffd " HANDOFF_VERSION);
   std::string path;
   app.add_option("CONFIG", path, "configuration of the service (handoff.toml(5))")->required();
-  app.footer("Signals: HUP upgrades, TERM and INT drain and stop, USR1 reopens the log. See handoffd(8) and handoff(1).");
+  app.footer(
+      "Signals: HUP upgrades, TERM and INT drain and stop, USR1 reopens the log. See handoffd(8) and "
+      "handoff(1).");
   try {
     app.parse(count, arguments);
   } catch (CLI::ParseError const& e) {

@@ -26,14 +26,19 @@ std::string now_in_words() {
 
 log_level level_of(fact const& f) {
   switch (f.kind) {
-    case fact_kind::degraded: return log_level::error;
-    case fact_kind::verdict: return f.verdict->kind == verdict_kind::promoted ? log_level::info : log_level::error;
+    case fact_kind::degraded:
+      return log_level::error;
+    case fact_kind::verdict:
+      return f.verdict->kind == verdict_kind::promoted ? log_level::info : log_level::error;
     case fact_kind::instance_restarting:
     case fact_kind::instance_killed:
     case fact_kind::listener_reopened:
-    case fact_kind::note: return log_level::warning;
-    case fact_kind::settled: return log_level::debug;
-    default: return log_level::info;
+    case fact_kind::note:
+      return log_level::warning;
+    case fact_kind::settled:
+      return log_level::debug;
+    default:
+      return log_level::info;
   }
 }
 
@@ -50,7 +55,8 @@ narrator::narrator(loop& on, journal& log, listener_names names, last_words word
   if (auto text = read_file(history_file_, history_bytes)) history_ = history::read(*text);
   history_is_writable_ = replace_file(history_file_, history_.to_text()).has_value();
   if (!history_is_writable_)
-    journal_.write(log_level::warning, "the history cannot be written to " + history_file_ + ": it ends with us");
+    journal_.write(log_level::warning,
+                   "the history cannot be written to " + history_file_ + ": it ends with us");
 }
 
 ended_rollout narrator::end(fact const& f) {
@@ -74,7 +80,9 @@ void narrator::hear(fact const& f, state const& s) {
       begun_ = loop::now();
       current_ = {.number = f.rollout, .cause = f.detail, .started = now_in_words()};
       break;
-    case fact_kind::stage: current_.stage = f.detail; break;
+    case fact_kind::stage:
+      current_.stage = f.detail;
+      break;
     case fact_kind::verdict: {
       ended_rollout done = end(f);
       for (auto const& line : done.output) journal_.write(log_level::error, "  it wrote: " + line);
@@ -83,7 +91,8 @@ void narrator::hear(fact const& f, state const& s) {
       history_.add(std::move(done));
       break;
     }
-    default: break;
+    default:
+      break;
   }
   if (control_ != nullptr) control_->publish(event);
   tell_systemd(f, s);
@@ -107,9 +116,11 @@ void narrator::write_history(ended_rollout const& done) {
 // READY when the first generation serves; then RELOADING for each rollout and READY for each verdict.
 void narrator::tell_systemd(fact const& f, state const& s) {
   // A timeout of the unit may be shorter than the time to the next beat.
-  if (f.kind == fact_kind::started || f.kind == fact_kind::stopping) (void)service_manager::extend_timeout(patience);
-  std::string status = summarize(s);
-  if (f.kind == fact_kind::verdict && !succeeded(*f.verdict)) status = to_string(*f.verdict) + "; " + status;
+  bool begins = f.kind == fact_kind::queued || f.kind == fact_kind::started || f.kind == fact_kind::stopping;
+  if (begins) (void)service_manager::extend_timeout(patience);
+  if (f.kind == fact_kind::started) trouble_.clear();
+  if (f.kind == fact_kind::verdict) trouble_ = succeeded(*f.verdict) ? "" : to_string(*f.verdict);
+  std::string status = trouble_.empty() ? summarize(s) : trouble_ + "; " + summarize(s);
   bool serves = s.with_role(role::live) != nullptr;
   if (f.kind == fact_kind::stopping) {
     (void)service_manager::stopping(status);
@@ -130,6 +141,7 @@ void narrator::begin_heartbeat(std::function<bool()> busy) {
 }
 
 void narrator::beat() {
+  (void)service_manager::send_what_waits();
   if (busy_()) (void)service_manager::extend_timeout(patience);
   duration next = patience_beat;
   if (auto interval = service_manager::watchdog_interval()) {

@@ -1,16 +1,17 @@
 // Tells what happened to everybody at once, in the same words: the log, the watchers, the history, systemd.
 #pragma once
 
-#include <functional>
-#include <string>
-#include <vector>
-
 #include <app/history.hpp>
 #include <app/journal.hpp>
 #include <app/story.hpp>
 #include <core/ports.hpp>
-#include <handoffd/control_service.hpp>
 #include <os/loop.hpp>
+
+#include <handoffd/control_service.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
 
 namespace handoff {
 
@@ -50,6 +51,7 @@ class narrator final : public audience {
   std::uint64_t sequence_ = 0;
   bool ready_told_ = false;
   bool history_is_writable_ = true;
+  std::string trouble_;  // how the last rollout failed, until the next one begins
   std::string last_status_;
   std::function<bool()> busy_;
   watch heartbeat_;

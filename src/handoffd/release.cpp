@@ -60,17 +60,18 @@ result<std::string> resolve_directory(std::string const& path) {
 }
 
 // In the order of config_values' limit_names().
-constexpr int resources[] = {RLIMIT_AS,     RLIMIT_CORE,     RLIMIT_CPU,    RLIMIT_DATA,   RLIMIT_FSIZE,
-                             RLIMIT_LOCKS,  RLIMIT_MEMLOCK,  RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_NOFILE,
-                             RLIMIT_NPROC,  RLIMIT_RSS,      RLIMIT_RTPRIO, RLIMIT_RTTIME, RLIMIT_SIGPENDING,
-                             RLIMIT_STACK};
+constexpr int resources[] = {RLIMIT_AS,     RLIMIT_CORE,   RLIMIT_CPU,        RLIMIT_DATA,
+                             RLIMIT_FSIZE,  RLIMIT_LOCKS,  RLIMIT_MEMLOCK,    RLIMIT_MSGQUEUE,
+                             RLIMIT_NICE,   RLIMIT_NOFILE, RLIMIT_NPROC,      RLIMIT_RSS,
+                             RLIMIT_RTPRIO, RLIMIT_RTTIME, RLIMIT_SIGPENDING, RLIMIT_STACK};
 
 std::size_t position(std::span<std::string_view const> names, std::string_view name) {
   return static_cast<std::size_t>(std::ranges::find(names, name) - names.begin());
 }
 
 void add_limits(launch_spec& spec, service_settings const& s) {
-  for (auto const& l : s.limits) spec.limits.push_back({resources[position(limit_names(), l.name)], l.soft, l.hard});
+  for (auto const& l : s.limits)
+    spec.limits.push_back({resources[position(limit_names(), l.name)], l.soft, l.hard});
 }
 
 void add_privileges(launch_spec& spec, service_settings const& s) {
@@ -130,7 +131,8 @@ std::expected<release, no_release> make_release(generation_number number, servic
   if (!executable) {
     error const& e = executable.error();
     char const* name = e.code ? ::strerrorname_np(e.code.value()) : nullptr;
-    return std::unexpected(no_release{true, "exec: " + (name ? name + (" (" + e.message() + ")") : e.message())});
+    return std::unexpected(
+        no_release{true, "exec: " + (name ? name + (" (" + e.message() + ")") : e.message())});
   }
   r.executable = std::make_shared<pinned_executable const>(std::move(*executable));
   return r;

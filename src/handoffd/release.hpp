@@ -1,19 +1,20 @@
-// A release: everything that is needed to launch an instance of one generation, frozen when the generation was made.
+// A release: everything that is needed to launch an instance of one generation, frozen when the generation
+// was made.
 #pragma once
-
-#include <memory>
-#include <optional>
-#include <span>
-#include <string>
-#include <vector>
-
-#include <handoffd/listener_table.hpp>
 
 #include <base/error.hpp>
 #include <core/settings.hpp>
 #include <os/account.hpp>
 #include <os/executable.hpp>
 #include <wire/launch_spec.hpp>
+
+#include <handoffd/listener_table.hpp>
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 namespace handoff {
 

@@ -38,7 +38,8 @@ std::expected<settings, problems> read_configuration(std::string const& path) {
   return std::unexpected(std::move(all));
 }
 
-release_book::release_book(std::string path, settings first, listener_table& listeners, post to_engine, changed tell)
+release_book::release_book(std::string path, settings first, listener_table& listeners, post to_engine,
+                           changed tell)
     : path_(std::move(path)),
       current_(std::move(first)),
       listeners_(listeners),
@@ -46,7 +47,9 @@ release_book::release_book(std::string path, settings first, listener_table& lis
       changed_(std::move(tell)) {}
 
 std::expected<release, verdict> release_book::make_from_file(generation_number number) {
-  auto refuse = [](std::string why) { return std::unexpected(verdict{verdict_kind::refused, std::move(why)}); };
+  auto refuse = [](std::string why) {
+    return std::unexpected(verdict{verdict_kind::refused, std::move(why)});
+  };
   auto read = read_configuration(path_);
   if (!read) return refuse(joined(read.error()));
   if (auto why = why_not(current_, *read)) return refuse(*why);
@@ -87,7 +90,8 @@ auto release_book::reload() -> std::expected<std::vector<std::string>, refusal> 
   if (!read) return std::unexpected(refusal{"the configuration is invalid", read.error()});
   if (auto why = why_not(current_, *read)) return std::unexpected(refusal{*why, {}});
   if (read->service != current_.service || read->listeners != current_.listeners)
-    return std::unexpected(refusal{"what shapes a launch has changed ([service], [ready], [drain] or a listener): use upgrade", {}});
+    return std::unexpected(refusal{
+        "what shapes a launch has changed ([service], [ready], [drain] or a listener): use upgrade", {}});
   std::vector<std::string> sections;
   if (read->restart != current_.restart) sections.emplace_back("restart");
   if (read->rollout != current_.rollout) sections.emplace_back("rollout");
@@ -118,10 +122,17 @@ std::vector<std::string> release_book::notes() const {
   for (auto const& [n, r] : releases_) {
     std::string whose = "generation " + std::to_string(number(n)) + ": " + r.executable->path();
     switch (r.executable->state()) {
-      case executable_state::same: break;
-      case executable_state::replaced: all.push_back(whose + " was replaced on disk; restarts use the pinned one"); break;
-      case executable_state::overwritten: all.push_back(whose + " was overwritten in place: last good is lost"); break;
-      case executable_state::missing: all.push_back(whose + " is missing, and a script cannot be started without it"); break;
+      case executable_state::same:
+        break;
+      case executable_state::replaced:
+        all.push_back(whose + " was replaced on disk; restarts use the pinned one");
+        break;
+      case executable_state::overwritten:
+        all.push_back(whose + " was overwritten in place: last good is lost");
+        break;
+      case executable_state::missing:
+        all.push_back(whose + " is missing, and a script cannot be started without it");
+        break;
     }
   }
   return all;

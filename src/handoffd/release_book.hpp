@@ -1,18 +1,18 @@
-// The configuration as it is now, and the releases that were made from what it was: one for each generation that
-// runs or can be rolled back to.
+// The configuration as it is now, and the releases that were made from what it was: one for each generation
+// that runs or can be rolled back to.
 #pragma once
+
+#include <core/event.hpp>
+#include <core/ports.hpp>
+#include <core/settings.hpp>
+
+#include <handoffd/listener_table.hpp>
+#include <handoffd/release.hpp>
 
 #include <functional>
 #include <map>
 #include <string>
 #include <vector>
-
-#include <handoffd/listener_table.hpp>
-#include <handoffd/release.hpp>
-
-#include <core/event.hpp>
-#include <core/ports.hpp>
-#include <core/settings.hpp>
 
 namespace handoff {
 

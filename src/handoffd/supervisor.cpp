@@ -1,18 +1,17 @@
 #include "supervisor.hpp"
 
-#include <handoffd/command_table.hpp>
-#include <handoffd/control_service.hpp>
-#include <handoffd/instance_table.hpp>
-#include <handoffd/listener_table.hpp>
-#include <handoffd/narrator.hpp>
-#include <handoffd/release_book.hpp>
-
 #include <app/engine.hpp>
 #include <os/launch.hpp>
 #include <os/process_tree.hpp>
 #include <os/runtime_directory.hpp>
 #include <os/service_manager.hpp>
 
+#include <handoffd/command_table.hpp>
+#include <handoffd/control_service.hpp>
+#include <handoffd/instance_table.hpp>
+#include <handoffd/listener_table.hpp>
+#include <handoffd/narrator.hpp>
+#include <handoffd/release_book.hpp>
 #include <unistd.h>
 
 #include <algorithm>
@@ -119,13 +118,15 @@ result<> supervisor::parts::open_house() {
 
 result<> supervisor::parts::open_doors() {
   auto made = listener_table::create(
-      *events, poster(), [this](std::string const& line) { write(log_level::warning, line); }, std::move(adopted));
+      *events, poster(), [this](std::string const& line) { write(log_level::warning, line); },
+      std::move(adopted));
   if (!made) return std::unexpected(made.error());
   listeners = std::move(*made);
   auto opened = listeners->configure(options.first.listeners);
   if (!opened) return std::unexpected(opened.error());
   if (listeners->left_over() > 0)
-    write(log_level::warning, "systemd passed " + std::to_string(listeners->left_over()) + " sockets that no listener names");
+    write(log_level::warning,
+          "systemd passed " + std::to_string(listeners->left_over()) + " sockets that no listener names");
   return {};
 }
 
@@ -142,7 +143,8 @@ surroundings supervisor::parts::around() {
 result<> supervisor::parts::hire() {
   releases = std::make_unique<release_book>(options.configuration, options.first, *listeners, poster(),
                                             [this](settings const& s) { apply(s); });
-  auto made = instance_table::create(around(), *listeners, [this](generation_number g) { return releases->find(g); });
+  auto made =
+      instance_table::create(around(), *listeners, [this](generation_number g) { return releases->find(g); });
   if (!made) return std::unexpected(made.error());
   instances = std::move(*made);
   commands = std::make_unique<command_table>(around(), [this](command const& c) { return describe(c); });
@@ -156,14 +158,16 @@ result<> supervisor::parts::hire() {
       [this](generation_number g) { return instances->last_words(g); }, history_file);
   state initial{.policy = operator_policy_of(options.first)};
   if (auto const* last = tells->past().last()) initial.last_rollout = last->number;
-  mind = std::make_unique<engine>(ports{*instances, *releases, *commands, *listeners, *clock, *tells}, std::move(initial));
+  mind = std::make_unique<engine>(ports{*instances, *releases, *commands, *listeners, *clock, *tells},
+                                  std::move(initial));
   return {};
 }
 
 result<> supervisor::parts::listen_to_operators() {
-  auto opened = control_service::open(*events, directory->control_socket(), options.first.control,
-                                      {poster(), [this] { return status(); },
-                                       [this](std::size_t most) { return past(most); }, [this] { return reload(); }});
+  auto opened =
+      control_service::open(*events, directory->control_socket(), options.first.control,
+                            {poster(), [this] { return status(); },
+                             [this](std::size_t most) { return past(most); }, [this] { return reload(); }});
   if (!opened) return std::unexpected(opened.error());
   control = std::move(*opened);
   tells->set_control(control.get());
@@ -244,7 +248,8 @@ result<command_table::description> supervisor::parts::describe(command const& c)
     of = releases->find(live->number);
   if (of == nullptr) return plain_failure("there is no release to run it for");
   command_table::description d{.of = of};
-  d.environment = {"HANDOFF_SERVICE=" + service(), "HANDOFF_GENERATION=" + std::to_string(number(c.generation)),
+  d.environment = {"HANDOFF_SERVICE=" + service(),
+                   "HANDOFF_GENERATION=" + std::to_string(number(c.generation)),
                    "HANDOFF_ROLLOUT=" + std::to_string(number(mind->current().last_rollout))};
   auto const& now = releases->current();
   switch (c.what) {
@@ -264,7 +269,8 @@ result<command_table::description> supervisor::parts::describe(command const& c)
     case command::purpose::probe:
       d.command = of->service.ready.command;
       d.environment.push_back("HANDOFF_INSTANCE=" + std::to_string(c.instance.index));
-      if (auto pid = instances->main_pid(c.instance)) d.environment.push_back("MAINPID=" + std::to_string(*pid));
+      if (auto pid = instances->main_pid(c.instance))
+        d.environment.push_back("MAINPID=" + std::to_string(*pid));
       break;
   }
   return d;
@@ -304,7 +310,8 @@ result<std::unique_ptr<supervisor>> supervisor::create(supervisor_options option
 void supervisor::run() {
   parts& p = *parts_;
   p.apply(p.options.first);
-  p.write(log_level::info, "handoffd " HANDOFF_VERSION " supervises '" + p.service() + "', pid " + std::to_string(::getpid()));
+  p.write(log_level::info,
+          "handoffd " HANDOFF_VERSION " supervises '" + p.service() + "', pid " + std::to_string(::getpid()));
   p.tells->begin_heartbeat([&p] {
     state const& s = p.mind->current();
     return s.rollout || s.with_role(role::live) == nullptr || s.lifecycle != lifecycle::running;

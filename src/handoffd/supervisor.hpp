@@ -1,11 +1,11 @@
 // One service's supervisor: all the parts, wired.
 #pragma once
 
-#include <memory>
-#include <string>
-
 #include <base/error.hpp>
 #include <core/settings.hpp>
+
+#include <memory>
+#include <string>
 
 namespace handoff {
 

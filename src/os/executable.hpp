@@ -36,9 +36,8 @@ class pinned_executable {
   int descriptor() const noexcept { return descriptor_.get(); }  // O_PATH; ours
   std::string const& path() const noexcept { return path_; }     // without symlinks
   executable_identity const& identity() const noexcept { return identity_; }
-  std::string const& build_id() const noexcept {
-    return build_id_;
-  }                                                       // in hexadecimal digits; empty: none known
+  // In hexadecimal digits; empty: none known.
+  std::string const& build_id() const noexcept { return build_id_; }
   bool is_script() const noexcept { return is_script_; }  // begins with "#!"
 
   executable_state state() const;

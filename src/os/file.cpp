@@ -25,7 +25,8 @@ result<> write_all(int fd, std::string_view bytes) {
 result<> write_file(std::string const& path, int flags, std::string_view bytes) {
   unique_fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_CREAT | flags, 0600));
   if (!fd) return os_failure("opening " + path);
-  if (auto written = write_all(fd.get(), bytes); !written) return failure(std::move(written.error()).during(path));
+  if (auto written = write_all(fd.get(), bytes); !written)
+    return failure(std::move(written.error()).during(path));
   return {};
 }
 
@@ -34,7 +35,7 @@ result<> write_file(std::string const& path, int flags, std::string_view bytes) 
 result<std::string> read_file(std::string const& path, std::size_t limit) {
   unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) return os_failure("opening " + path);
-  struct stat about {};
+  struct stat about{};
   if (::fstat(fd.get(), &about) < 0) return os_failure("looking at " + path);
   if (!S_ISREG(about.st_mode)) return plain_failure(path + ": not a regular file");
   std::string text;
@@ -49,7 +50,9 @@ result<std::string> read_file(std::string const& path, std::size_t limit) {
   }
 }
 
-result<> append_to_file(std::string const& path, std::string_view bytes) { return write_file(path, O_APPEND, bytes); }
+result<> append_to_file(std::string const& path, std::string_view bytes) {
+  return write_file(path, O_APPEND, bytes);
+}
 
 result<> replace_file(std::string const& path, std::string_view bytes) {
   std::string draft = path + ".new";

@@ -1,10 +1,10 @@
 // Whole files, small and bounded.
 #pragma once
 
+#include <base/error.hpp>
+
 #include <string>
 #include <string_view>
-
-#include <base/error.hpp>
 
 namespace handoff {
 

@@ -7,8 +7,8 @@
 
 namespace handoff {
 
-// One libuv handle and its callback. libuv frees a handle only after a later turn of the loop, and a callback may
-// destroy its own watch, so the block is released in the close callback.
+// One libuv handle and its callback. libuv frees a handle only after a later turn of the loop, and a callback
+// may destroy its own watch, so the block is released in the close callback.
 struct watch::handle {
   union {
     uv_handle_t any;

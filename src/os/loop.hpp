@@ -1,14 +1,15 @@
 // The event loop: readable descriptors, signals, one-shot timers. The only user of libuv.
 //
-// Callbacks only enqueue: what a callback learned becomes an event, and the engine takes events one at a time.
+// Callbacks only enqueue: what a callback learned becomes an event, and the engine takes events one at a
+// time.
 #pragma once
+
+#include <base/error.hpp>
+#include <core/ids.hpp>
 
 #include <functional>
 #include <memory>
 #include <optional>
-
-#include <base/error.hpp>
-#include <core/ids.hpp>
 
 namespace handoff {
 
@@ -42,8 +43,8 @@ class loop {
   loop(loop const&) = delete;
   loop& operator=(loop const&) = delete;
 
-  // Calls `ready` while `fd` is readable (or writable, or broken). `fd` stays the caller's and must stay open as
-  // long as the watch. Sets O_NONBLOCK on it, so never name a socket that is passed to a service.
+  // Calls `ready` while `fd` is readable (or writable, or broken). `fd` stays the caller's and must stay open
+  // as long as the watch. Sets O_NONBLOCK on it, so never name a socket that is passed to a service.
   result<watch> on_fd(int fd, readiness_of_fd what, std::function<void()> ready);
 
   // Calls `arrived` for each delivery of the signal.

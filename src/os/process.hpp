@@ -48,7 +48,9 @@ class process {
   // number may be somebody else's by then.
   result<> kill_group() const;
 
-  // How it ended, or nothing when it has not. Leaves it unreaped.
+  // How it ended, or nothing when it has not. Leaves it unreaped. A process that ended under a tracer
+  // (ptrace(2)) belongs to the tracer first: its pidfd is readable already, and there is nothing here until
+  // the tracer lets go.
   result<std::optional<exit_status>> peek() const;
 
   // The same, and gives the pid back to the system. Afterwards the object is empty if it returned a status.

@@ -51,18 +51,32 @@ void append_pids(std::vector<pid_t>& pids, std::string_view text) {
   }
 }
 
-// The parent in /proc/PID/stat: the second field behind the name, which is in parentheses and may hold
-// anything.
-pid_t parent_of(pid_t pid) {
+// /proc/PID/stat from the state on, which follows the name: that is in parentheses and may hold anything.
+std::string stat_behind_name(pid_t pid) {
   auto stat = read_proc("/proc/" + std::to_string(pid) + "/stat", 4096);
-  if (!stat) return -1;
-  std::string_view text = *stat;
-  std::size_t name_end = text.rfind(')');
-  if (name_end == std::string_view::npos || text.size() < name_end + 4) return -1;
-  text.remove_prefix(name_end + 4);  // ") S "
+  if (!stat) return {};
+  std::size_t name_end = stat->rfind(')');
+  if (name_end == std::string::npos || stat->size() < name_end + 4) return {};
+  return stat->substr(name_end + 2);  // ") "
+}
+
+pid_t parent_of(pid_t pid) {
+  std::string const text = stat_behind_name(pid);
   pid_t parent = -1;
-  std::from_chars(text.begin(), text.end(), parent);
+  if (!text.empty()) std::from_chars(text.data() + 2, text.data() + text.size(), parent);  // "S "
   return parent;
+}
+
+// Whether it has begun to exit: it carries no variables any more, and its children may not be ours yet.
+bool is_ending(pid_t pid) {
+  constexpr unsigned exiting = 0x4;  // PF_EXITING, linux/sched.h; the field "flags" of proc_pid_stat(5)
+  std::string const text = stat_behind_name(pid);
+  if (text.empty() || text.front() == 'Z' || text.front() == 'X') return true;
+  std::size_t at = 0;
+  for (int field = 3; field < 9; ++field) at = text.find(' ', at) + 1;
+  unsigned flags = 0;
+  std::from_chars(text.data() + at, text.data() + text.size(), flags);
+  return (flags & exiting) != 0;
 }
 
 bool is_among(std::span<pid_t const> pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); }
@@ -114,6 +128,13 @@ result<std::size_t> kill_orphans(std::span<pid_t const> known, std::span<std::st
     if (!is_among(known, child) && kill_if_orphan(child, variables)) ++killed;
   }
   return killed;
+}
+
+result<bool> is_an_orphan_ending(std::span<pid_t const> known) {
+  auto children = direct_children();
+  if (!children) return failure(std::move(children.error()).during("looking for orphans"));
+  return std::ranges::any_of(*children,
+                             [&](pid_t child) { return !is_among(known, child) && is_ending(child); });
 }
 
 result<std::size_t> reap_orphans(std::span<pid_t const> known) {

@@ -28,8 +28,11 @@ bool carries_variables(pid_t, std::span<std::string const> variables);
 
 // Sends SIGKILL to each direct child that is not `known` (all other children of ours: instances, hooks,
 // helpers) and carries the variables. Its own children come to us when it dies, so call again until it
-// returns 0.
+// returns 0 and no orphan is ending.
 result<std::size_t> kill_orphans(std::span<pid_t const> known, std::span<std::string const> variables);
+
+// Whether a direct child that is not `known` is on its way out or a zombie.
+result<bool> is_an_orphan_ending(std::span<pid_t const> known);
 
 // Collects the zombies among the direct children that are not `known`. Returns how many.
 result<std::size_t> reap_orphans(std::span<pid_t const> known);

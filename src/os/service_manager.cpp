@@ -1,14 +1,19 @@
 #include "service_manager.hpp"
 
 #include <base/text.hpp>
+#include <os/socket_address.hpp>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-journal.h>
 #include <time.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <deque>
+#include <optional>
 
 namespace handoff {
 
@@ -16,10 +21,54 @@ namespace {
 
 constexpr std::size_t longest_status = 512;
 
-result<> notify(std::string const& message, char const* doing) {
-  int status = ::sd_notify(0, message.c_str());
-  if (status < 0) return os_failure(doing, -status);
-  return {};
+// sd_notify(3) waits for a manager that does not read, and the loop must not: what cannot be sent now waits
+// here, in order, for the next call.
+class outbox {
+ public:
+  result<> send(std::string message, char const* doing) {
+    if (waiting_.size() == most) waiting_.pop_front();
+    waiting_.push_back(std::move(message));
+    return flush(doing);
+  }
+  result<> flush(char const* doing) {
+    auto address = socket_of(std::getenv("NOTIFY_SOCKET"));
+    if (!address) waiting_.clear();
+    while (!waiting_.empty()) {
+      if (!socket_) socket_ = unique_fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      auto const& next = waiting_.front();
+      ssize_t sent = ::sendto(socket_.get(), next.data(), next.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+                              address->get(), address->length);
+      if (sent < 0 && errno == EAGAIN) return {};
+      if (sent < 0) {
+        auto why = os_failure(doing);
+        waiting_.pop_front();
+        return why;
+      }
+      waiting_.pop_front();
+    }
+    return {};
+  }
+
+ private:
+  static constexpr std::size_t most = 64;
+
+  static std::optional<socket_address> socket_of(char const* path) {
+    if (path == nullptr || (path[0] != '/' && path[0] != '@')) return {};
+    auto address = unix_socket_address(path);
+    return address ? std::optional(*address) : std::nullopt;
+  }
+
+  unique_fd socket_;
+  std::deque<std::string> waiting_;
+};
+
+outbox& to_manager() {
+  static outbox the_one;  // as there is one manager
+  return the_one;
+}
+
+result<> notify(std::string message, char const* doing) {
+  return to_manager().send(std::move(message), doing);
 }
 
 std::string status_line(std::string_view line) { return "STATUS=" + printable(line, longest_status); }
@@ -70,6 +119,8 @@ result<> service_manager::watchdog() { return notify("WATCHDOG=1", "telling syst
 result<> service_manager::extend_timeout(std::chrono::microseconds by) {
   return notify("EXTEND_TIMEOUT_USEC=" + std::to_string(by.count()), "asking systemd for more time");
 }
+
+result<> service_manager::send_what_waits() { return to_manager().flush("telling systemd what waited"); }
 
 result<> service_manager::store(std::string_view name, std::span<int const> descriptors) {
   std::string message = "FDSTORE=1\nFDPOLL=0\nFDNAME=" + std::string(name);

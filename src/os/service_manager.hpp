@@ -20,8 +20,9 @@ class service_manager {
   // environment, so that no child mistakes them for its own; a second call finds none.
   static result<std::vector<named_descriptor>> adopted_descriptors();
 
-  // Each tells systemd one thing, with a line for `systemctl status` where that changes too. The line is made
-  // printable and bounded, so nothing in it can forge another message.
+  // Each tells systemd one thing, without waiting for it to listen: what cannot be sent goes with the next
+  // call, with a line for `systemctl status` where that changes too. The line is made printable and bounded,
+  // so nothing in it can forge another message.
   static result<> ready(std::string_view status);
   // Carries the time of the call, which must come after the trigger.
   static result<> reloading(std::string_view status);
@@ -29,6 +30,9 @@ class service_manager {
   static result<> status(std::string_view line);
   static result<> watchdog();
   static result<> extend_timeout(std::chrono::microseconds by);
+
+  // To be called now and then.
+  static result<> send_what_waits();
 
   // Puts descriptors into systemd's store under a name of at most 255 printable ASCII characters without ':'.
   // They stay there whatever becomes of their other ends (FDPOLL=0).

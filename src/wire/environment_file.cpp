@@ -45,7 +45,9 @@ result<std::vector<std::pair<std::string, std::string>>> read_environment_file(s
     std::string_view line = trimmed(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty() || line.front() == '#' || line.front() == ';') continue;
-    auto wrong = [&](std::string const& what) { return plain_failure("line " + std::to_string(number) + ": " + what); };
+    auto wrong = [&](std::string const& what) {
+      return plain_failure("line " + std::to_string(number) + ": " + what);
+    };
     auto equals = line.find('=');
     if (equals == std::string_view::npos) return wrong("expected KEY=value");
     std::string_view key = trimmed(line.substr(0, equals));

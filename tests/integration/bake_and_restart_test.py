@@ -203,7 +203,8 @@ class Gates(puppet.TestCase):
 
     def hooks(self, failing=None):
         def hook(kind):
-            line = f'echo "{kind} $HANDOFF_HOOK $HANDOFF_SERVICE $HANDOFF_GENERATION $HANDOFF_ROLLOUT" >> {self.path("hooks")}'
+            told = f"{kind} $HANDOFF_HOOK $HANDOFF_SERVICE $HANDOFF_GENERATION $HANDOFF_ROLLOUT"
+            line = f'echo "{told}" >> {self.path("hooks")}'
             return self.script(kind, line + ("\necho because >&2; exit 9" if kind == failing else ""))
         kinds = ("preflight", "ready", "switched", "drained", "failed")
         return puppet.BRISK + "[hooks]\n" + "".join(f'{k} = ["{hook(k)}"]\n' for k in kinds)
@@ -228,7 +229,7 @@ class Gates(puppet.TestCase):
                 reason = s.upgrade("rolled_back")["reason"]
                 self.assertIn(f"{kind} hook: exited 9: because", reason)
                 self.assert_live_untouched(s, pids)
-                harness.poll_until(lambda: any(l == f"failed failed {kind} 2 2" for l in self.told()), "the failed hook")
+                harness.poll_until(lambda: f"failed failed {kind} 2 2" in self.told(), "the failed hook")
                 if kind == "preflight":
                     self.assertEqual(s.events.count("instance_started", generation=2), 0)
                 self.assertEqual(s.stop(), 0)

@@ -64,13 +64,13 @@ class Connection:
 
     def __init__(self, path, patience=PATIENCE):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(patience)
         self.buffer = b""
         try:
-            self.socket.connect(path)
+            self.socket.connect(path)  # with a timeout it would not wait for its turn: EAGAIN, connect(2)
         except OSError:
             self.socket.close()
             raise
+        self.socket.settimeout(patience)
 
     def send(self, method, more=False, **parameters):
         call = {"method": method if "." in method else f"io.handoff.Supervisor.{method}", "parameters": parameters}
@@ -192,11 +192,12 @@ class Supervisor:
         poll_until(lambda: self.process.poll() is not None or self._answers(), "the control socket")
         if self.process.poll() is not None:
             raise AssertionError(f"handoffd ended with {self.process.returncode}:\n{self.log_text()}")
-        self.events = Events(self.socket)
         if until is None:
+            self.events = Events(self.socket)
             return
-        # The first verdict may have come before we watched: the status knows.
+        # The first verdict may come before anybody can watch: the status knows. Watched is what comes after it.
         poll_until(lambda: self.status()["last"] is not None, "the first verdict")
+        self.events = Events(self.socket)
         last = self.status()["last"]
         self.test.assertEqual(last["verdict"], until, f"{last}\n{self.log_text()}")
 

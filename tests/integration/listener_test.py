@@ -223,7 +223,8 @@ class Start(ListenerCase):
 
     def test_a_listener_that_systemd_did_not_pass_is_missed_by_name(self):
         configuration = self.demos().replace(f'address = "{self.address}"', 'from = "systemd"')
-        s = harness.Supervisor(self, configuration, start=False, wrapper=self.adopting(["127.0.0.1", self.port], "other"))
+        wrapper = self.adopting(["127.0.0.1", self.port], "other")
+        s = harness.Supervisor(self, configuration, start=False, wrapper=wrapper)
         s.launch()
         self.assertEqual(s.process.wait(harness.PATIENCE), 1)
         self.assertIn("'l0'", s.log_text())

@@ -1,13 +1,14 @@
 """What services say over their notify sockets, and what others try to say there."""
 
+import contextlib
 import os
 import socket
+import threading
 
 import harness
 import puppet
 
 NOBODY = 65534
-NASTY = "one\\\\ntwo\\\\x1b[31mred\\\\rMAINPID=1"
 
 
 class Said(puppet.TestCase):
@@ -172,7 +173,7 @@ if os.fork() == 0:
     def test_garbage_of_the_service_itself_does_no_harm(self):
         s = harness.Supervisor(self, self.puppets())
         self.tell(r"""
-for data in (b"", b"\0", b"\xff" * 100, b"=", b"READY", b"WATCHDOG_USEC=-1", b"EXTEND_TIMEOUT_USEC=99999999999999999999",
+for data in (b"", b"\0", b"\xff" * 100, b"=", b"READY", b"WATCHDOG_USEC=-1", b"EXTEND_TIMEOUT_USEC=" + b"9" * 20,
              b"ERRNO=x", b"FDNAME=\n", b"FDSTORE=1", b"UNKNOWN=1\nSTATUS=heard", b"\n\n\n"):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.sendto(data, os.environ["NOTIFY_SOCKET"])
@@ -187,6 +188,15 @@ class Injection(puppet.TestCase):
         manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(manager.close)
         manager.bind(self.path("systemd"))
+        assignments = []
+
+        def read():
+            with contextlib.suppress(OSError):
+                while data := manager.recv(65536):
+                    assignments.extend(data.decode().split("\n"))
+
+        reader = threading.Thread(target=read)
+        reader.start()
         s = harness.Supervisor(self, self.demos(), environment={"NOTIFY_SOCKET": self.path("systemd")})
         s.write(self.puppets(r"""
 notify("STATUS=status\x1b]0;title\x07\rMAINPID=1")
@@ -201,16 +211,11 @@ sys.exit("last words\nMAINPID=1\x1b[31m")
         for line in log.decode(errors="replace").split("\n")[:-1]:
             self.assertRegex(line, r"^20\d\d-\d\d-\d\dT[0-9:.+]+ web\[\d+\] (info|warning|error|debug): ")
         for bad in (b"\x1b", b"\r", b"\x07", b"\x85", "\u2028".encode()):
-            self.assertNotIn(bad, log.replace("\u2019".encode(), b""), bad)
+            self.assertNotIn(bad, log)
         for line in event["output"]:
             self.assertFalse(any(ord(c) < 32 for c in line), line)
-        manager.setblocking(False)
-        assignments = []
-        try:
-            while True:
-                assignments += manager.recv(65536).decode().split("\n")
-        except BlockingIOError:
-            pass
+        manager.shutdown(socket.SHUT_RD)
+        reader.join(harness.PATIENCE)
         keys = {a.split("=")[0] for a in assignments if a}
         self.assertIn("READY", keys)
         self.assertIn("STOPPING", keys)
@@ -220,7 +225,7 @@ sys.exit("last words\nMAINPID=1\x1b[31m")
 
 
 class Store(puppet.TestCase):
-    STORE = 'fd-store-max = 8'
+    STORE = "fd-store-max = 8"
 
     def test_a_stored_descriptor_comes_back_in_the_next_generation_by_name(self):
         s = harness.Supervisor(self, self.puppets(service=self.STORE))
@@ -231,7 +236,7 @@ notify("FDSTORE=1", "FDNAME=stored", fds=[fd])
 notify("STATUS=stored")
 """)
         harness.poll_until(lambda: s.generation()["instances"][0]["status"] == "stored", "it to be stored")
-        s.write(self.puppets("served = served[:1]; contents = os.pread(4, 100, 0)", service=self.STORE))
+        s.write(self.puppets("contents = os.pread(4, 100, 0)", service=self.STORE))
         s.upgrade()
         self.assertEqual(self.tell("answer = os.environ['LISTEN_FDNAMES'], contents", 2), "('l0:stored', b'precious')")
         self.tell("notify('FDSTOREREMOVE=1', 'FDNAME=stored'); notify('STATUS=removed')", 2)
@@ -249,29 +254,30 @@ notify("STATUS=stored")
 
     def test_a_socket_that_lingers_does_not_stall_the_loop(self):
         s = harness.Supervisor(self, self.puppets(service=self.STORE))
-        # Its peer never reads, and closing it waits for 100 s: whoever closes it stands still.
+        # Whoever closes it last stands still for 100 s: its peer never reads what was sent.
         self.tell("""
 import struct
 door = socket.create_server(("127.0.0.1", 0))
-client = socket.create_connection(door.getsockname())
-peer, _ = door.accept()
-client.setblocking(False)
-client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 100))
-try:
-    while True: client.send(b"x" * 65536)
-except BlockingIOError: pass
-client.setblocking(True)
-notify("FDSTORE=1", "FDNAME=linger", fds=[client.fileno()])
-read, write = os.pipe()
-notify("BARRIER=1", fds=[write])
-os.close(write)
-select.select([read], [], [])
-kept.append(os.dup(peer.fileno()))
-if os.fork() == 0: client.close()  # whose close lingers is a process that nobody waits for
-""".replace("if os.fork() == 0: client.close()", "os.close(os.dup(client.fileno()))")
-                  .replace("  # whose close lingers is a process that nobody waits for", ""))
+if os.fork() == 0:
+    client = socket.create_connection(door.getsockname())
+    client.setblocking(False)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 100))
+    try:
+        while True: client.send(b"x" * 65536)
+    except BlockingIOError: pass
+    client.setblocking(True)
+    notify("FDSTORE=1", "FDNAME=linger", fds=[client.fileno()])
+    read, write = os.pipe()
+    notify("BARRIER=1", fds=[write])
+    os.close(write)
+    select.select([read], [], [])
+    os._exit(0)
+kept.append(door.accept())
+os.wait()
+""")
         self.tell("notify('FDSTOREREMOVE=1', 'FDNAME=linger'); notify('STATUS=removed')")
-        harness.poll_until(lambda: s.generation()["instances"][0]["status"] == "removed", "the loop to go on", patience=10)
+        harness.poll_until(lambda: s.generation()["instances"][0]["status"] == "removed", "the loop to go on",
+                           patience=10)
 
 
 if __name__ == "__main__":

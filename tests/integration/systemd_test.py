@@ -1,6 +1,6 @@
 """handoffd under the real systemd: installed with its unit, in throwaway containers of two Debian releases.
 
-Needs root and the testbed, a program that boots such a container: HANDOFF_TESTBED, or ../shared/testbed beside the sources.
+Needs root and the testbed, a program that boots such a container: HANDOFF_TESTBED names it.
 """
 
 import json
@@ -39,8 +39,10 @@ burst = 1000
 
 def install(directory):
     """Puts there what `meson install` would put on a machine; returns the paths of its programs by name."""
-    subprocess.run(["meson", "install", "-C", harness.BUILD, "--destdir", directory, "--no-rebuild"],
-                   check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(["meson", "install", "-C", harness.BUILD, "--destdir", directory, "--no-rebuild"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise AssertionError("installing what was built: " + done.stdout)
     found = (os.path.join(folder, name) for folder, _, names in os.walk(directory) for name in names)
     return {os.path.basename(path): path.removeprefix(directory) for path in found if os.access(path, os.X_OK)}
 
@@ -49,7 +51,7 @@ class Machine:
     """A container with systemd."""
 
     def __init__(self, suite):
-        self.environment = {**os.environ, "TESTBED_SUITE": suite, "TESTBED_NAME": f"handoff-{suite}-{os.getpid()}"}
+        self.environment = {**os.environ, "TESTBED_SUITE": suite, "TESTBED_NAME": f"handoff-test-{suite}"}
         self.testbed("boot")
         self.pid = int(self.testbed("pid").stdout)
 
@@ -114,7 +116,8 @@ class Systemd:
         self.machine.write(f"/etc/systemd/system/{UNIT}.d/test.conf", "[Service]\n" + drop_in)
         self.machine.run("systemctl", "daemon-reload")
         self.addCleanup(self.stop)
-        self.machine.run("systemctl", "start", UNIT)
+        started = self.machine.run("systemctl", "start", UNIT, check=False)
+        self.assertEqual(started.returncode, 0, self.journal())
         self.main_pid = self.show("MainPID")
 
     def stop(self):
@@ -127,7 +130,7 @@ class Systemd:
         return self.machine.run("systemctl", "reload", UNIT, check=False).returncode
 
     def journal(self):
-        return self.machine.run("journalctl", "--no-pager", "-o", "cat", "-u", UNIT).stdout
+        return self.machine.run("journalctl", "--no-pager", "--output=cat", "--lines=40", "--unit=" + UNIT).stdout
 
     def status(self):
         connection = harness.Connection(self.machine.path("/run/handoff/web.sock"))
@@ -153,6 +156,11 @@ class Systemd:
             load.process.wait(harness.PATIENCE)
         self.assert_nothing_failed(load)
         return int(load.result["versions"][0]["version"])
+
+    def test_the_unit_is_understood(self):
+        self.configure()
+        told = self.machine.run("systemd-analyze", "verify", "--man=no", UNIT)
+        self.assertEqual(told.stdout + told.stderr, "")
 
     # ---- reload
 
@@ -226,7 +234,7 @@ class Systemd:
         self.assertEqual(self.served_by(), 2)
 
     def sleepers(self):
-        return self.machine.run("pgrep", "-f", "sleep 86399", check=False).stdout.split()
+        return self.machine.run("pgrep", "-x", "sleep", check=False).stdout.split()
 
     # ---- crashes
 

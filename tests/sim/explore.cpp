@@ -1,5 +1,7 @@
-// Visits every state that small bounds allow: no state breaks a promise, and from every state there is a way to
-// rest. explore [--instances N] [--triggers N] [--mischief N]
+// Visits every state that small bounds allow: no state breaks a promise, and from every state there is a way
+// to rest. explore [--instances N] [--triggers N] [--mischief N]
+#include "world.hpp"
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -7,8 +9,6 @@
 #include <deque>
 #include <string_view>
 #include <unordered_set>
-
-#include "world.hpp"
 
 using namespace handoff;
 using namespace handoff::sim;
@@ -25,7 +25,8 @@ rules small_rules() {
   g.drain_timeout = duration(2000);
   g.kill_timeout = duration(1000);
   auto& p = r.now.policy;
-  p.restart = {.backoff_min = duration(1000), .backoff_max = duration(1000), .burst = 2, .window = duration(2000)};
+  p.restart = {
+      .backoff_min = duration(1000), .backoff_max = duration(1000), .burst = 2, .window = duration(2000)};
   p.rollout.bake = duration(1000);
   p.rollout.max_draining = 1;
   r.triggers = 3;
@@ -72,9 +73,10 @@ int main(int count, char** arguments) {
       if (!next.broken().empty()) return tell(next);
       if (seen.insert(next.key()).second) frontier.push_back(next);
     }
-    if (seen.size() % 100'000 == 0 && count > 1) std::fprintf(stderr, "\r%zu states, %zu to visit  ", seen.size(), frontier.size());
+    if (seen.size() % 100'000 == 0 && count > 1)
+      std::fprintf(stderr, "\r%zu states, %zu to visit  ", seen.size(), frontier.size());
   }
   std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  std::printf("%zu states, %llu transitions in %.1f s: every promise holds, every state finds rest\n", seen.size(),
-              static_cast<unsigned long long>(edges), took.count());
+  std::printf("%zu states, %llu transitions in %.1f s: every promise holds, every state finds rest\n",
+              seen.size(), static_cast<unsigned long long>(edges), took.count());
 }

@@ -1,8 +1,8 @@
-// Two worlds with the same key have the same future: moments count from now, numbers by their rank, and what can
-// no longer matter is left out.
-#include <algorithm>
-
+// Two worlds with the same key have the same future: moments count from now, numbers by their rank, and what
+// can no longer matter is left out.
 #include "world.hpp"
+
+#include <algorithm>
 
 namespace handoff::sim {
 
@@ -23,7 +23,9 @@ class key_writer {
   // A deadline: all that is past is due.
   void deadline(instant at) { add(std::max<std::int64_t>(0, (at - now_).count())); }
   // An age: as far back as anybody looks.
-  void age(instant at, duration horizon) { add(std::clamp<std::int64_t>((now_ - at).count(), 0, horizon.count())); }
+  void age(instant at, duration horizon) {
+    add(std::clamp<std::int64_t>((now_ - at).count(), 0, horizon.count()));
+  }
   void generation(state const& s, generation_number n) {
     auto rank = std::ranges::count_if(s.generations, [&](auto const& g) { return g.number <= n; });
     add(n == no_generation ? 0 : s.find(n) == nullptr ? 1 : 2 + rank);

@@ -47,8 +47,8 @@ choice pick(dice& d, std::vector<choice> const& from) {
   using kind = choice::kind;
   for (int tries = 0; tries < 3; ++tries) {
     choice const& c = from[d.below(from.size())];
-    bool helpful = c.what == kind::launched || c.what == kind::becomes_ready || c.what == kind::command_succeeds ||
-                   c.what == kind::upgrade;
+    bool helpful = c.what == kind::launched || c.what == kind::becomes_ready ||
+                   c.what == kind::command_succeeds || c.what == kind::upgrade;
     if (helpful || d.one_in(4)) return c;
   }
   return from[d.below(from.size())];

@@ -1,7 +1,7 @@
 // The promises of the README, checked after everything that happens, against what the world saw.
-#include <algorithm>
-
 #include "world.hpp"
+
+#include <algorithm>
 
 namespace handoff::sim {
 
@@ -40,14 +40,21 @@ void world::hear(fact const& f, state const&) {
       expect(!r.started && !r.verdict, "6: a rollout starts once");
       r.started = true;
       break;
-    case fact_kind::serving: r.served = true; break;
-    case fact_kind::queued: accepted_.insert(f.rollout); break;
-    case fact_kind::verdict: record_verdict(f); break;
+    case fact_kind::serving:
+      r.served = true;
+      break;
+    case fact_kind::queued:
+      accepted_.insert(f.rollout);
+      break;
+    case fact_kind::verdict:
+      record_verdict(f);
+      break;
     case fact_kind::settled:
       expect(r.verdict && !r.settled, "8: a rollout settles once, after its verdict");
       r.settled = true;
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -81,7 +88,8 @@ void world::check_promises() {
   for (auto const& p : processes_) {
     generation const* g = s.find(p.id.generation);
     expect(g != nullptr, "7: no process is forgotten");
-    bool overdue = p.was_told && p.now == condition::told && g != nullptr && now_ > p.told_at + g->policy.drain_timeout;
+    bool overdue =
+        p.was_told && p.now == condition::told && g != nullptr && now_ > p.told_at + g->policy.drain_timeout;
     expect(!overdue, "5: no process outlives its drain");
     bool stale = g != nullptr && g->role == role::draining && !p.was_told && p.now != condition::killed;
     expect(!stale, "3: a condemned generation is told to leave");
@@ -123,7 +131,8 @@ void world::check_rest() {
     expect(!promoted || later || r.generation == live_, "8: who was promoted served");
   }
   for (auto number : accepted_)
-    expect(number == rollout_number{} || rollouts_.contains(number), "6: an accepted trigger becomes a rollout");
+    expect(number == rollout_number{} || rollouts_.contains(number),
+           "6: an accepted trigger becomes a rollout");
 }
 
 // The calm after the storm: every process does what it should, the killed die, the deaf are killed in time.

@@ -1,11 +1,11 @@
 // sim [--seeds N] [--first S]   lives through N seeds from S on
 // sim --seed S                  replays one, telling what happened
+#include "world.hpp"
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-
-#include "world.hpp"
 
 using namespace handoff::sim;
 
@@ -15,7 +15,8 @@ int replay(std::uint64_t seed) {
   std::vector<std::string> history;
   std::string broken = live_through(seed, &history);
   for (auto const& line : history) std::puts(line.c_str());
-  std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), broken.empty() ? "every promise held" : broken.c_str());
+  std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed),
+              broken.empty() ? "every promise held" : broken.c_str());
   return broken.empty() ? 0 : 1;
 }
 
@@ -38,6 +39,7 @@ int main(int count, char** arguments) {
     return 1;
   }
   std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  std::printf("%llu seeds in %.1f s, %.0f a minute: every promise held\n", static_cast<unsigned long long>(seeds),
-              took.count(), static_cast<double>(seeds) / took.count() * 60);
+  std::printf("%llu seeds in %.1f s, %.0f a minute: every promise held\n",
+              static_cast<unsigned long long>(seeds), took.count(),
+              static_cast<double>(seeds) / took.count() * 60);
 }

@@ -71,7 +71,8 @@ void world::add_choices_of(process const& p, std::size_t index) {
       add(kind::exits);
       add(kind::becomes_ready);
       break;
-    case condition::dead: break;
+    case condition::dead:
+      break;
   }
 }
 
@@ -86,8 +87,8 @@ std::vector<choice> const& world::choices() {
   for (std::size_t i = 0; i < ghosts_.size(); ++i) choices_.push_back({kind::late_ready, i});
   if (wake_at_) choices_.push_back({kind::time_passes, 0});
   if (rules_.triggers > 0)
-    for (auto what : {kind::upgrade, kind::request, kind::broken_upgrade, kind::missing_binary, kind::rollback,
-                      kind::abort, kind::reload})
+    for (auto what : {kind::upgrade, kind::request, kind::broken_upgrade, kind::missing_binary,
+                      kind::rollback, kind::abort, kind::reload})
       choices_.push_back({what, 0});
   if (rules_.mischief > 0)
     for (std::size_t i = 0; i < open_.size(); ++i) {
@@ -116,24 +117,29 @@ void world::finish_command(std::size_t which, bool success) {
   process* probed = done.what == command::purpose::probe ? find(done.instance) : nullptr;
   if (success && probed != nullptr && probed->now == condition::starting) probed->now = condition::ready;
   if (success && done.what == command::purpose::hook && of != nullptr) of->hooks_passed.insert(done.at);
-  engine_.post(command_finished{done.number, success ? std::nullopt : std::optional<std::string>("exited 1")});
+  engine_.post(
+      command_finished{done.number, success ? std::nullopt : std::optional<std::string>("exited 1")});
 }
 
 void world::happen(choice const& c) {
   bool of_people = c.what <= kind::reload && c.what != kind::stop;
   if (of_people) --rules_.triggers;
-  bool ill = c.what == kind::launch_fails || c.what == kind::launch_fails_for_now || c.what == kind::command_fails ||
-             c.what == kind::listener_shut || c.what == kind::listener_lost || c.what == kind::pulls_watchdog ||
-             c.what == kind::extends ||
+  bool ill = c.what == kind::launch_fails || c.what == kind::launch_fails_for_now ||
+             c.what == kind::command_fails || c.what == kind::listener_shut ||
+             c.what == kind::listener_lost || c.what == kind::pulls_watchdog || c.what == kind::extends ||
              (c.what == kind::exits && processes_[c.which].now < condition::told);
   if (ill && rules_.mischief > 0) --rules_.mischief;
   if (rules_.keep_history)
-    history_.push_back(std::to_string(now_.time_since_epoch().count()) + " " + std::string(to_string(c.what)) + " " +
-                       std::to_string(c.which));
+    history_.push_back(std::to_string(now_.time_since_epoch().count()) + " " +
+                       std::string(to_string(c.what)) + " " + std::to_string(c.which));
   process* p = c.which < processes_.size() ? &processes_[c.which] : nullptr;
   switch (c.what) {
-    case kind::upgrade: trigger(cause::signal, {}); break;
-    case kind::request: trigger(cause::request, request_number{7}); break;
+    case kind::upgrade:
+      trigger(cause::signal, {});
+      break;
+    case kind::request:
+      trigger(cause::request, request_number{7});
+      break;
     case kind::broken_upgrade:
       next_is_broken_ = true;
       trigger(cause::signal, {});
@@ -155,7 +161,9 @@ void world::happen(choice const& c) {
       stop_asked_ = true;
       engine_.post(stop_requested{});
       break;
-    case kind::reload: engine_.post(policy_changed{rules_.now.policy}); break;
+    case kind::reload:
+      engine_.post(policy_changed{rules_.now.policy});
+      break;
     case kind::launched:
       p->now = condition::starting;
       p->started_at = now_;
@@ -167,22 +175,33 @@ void world::happen(choice const& c) {
       engine_.post(launch_failed{p->id, "exec: ENOENT", c.what == kind::launch_fails_for_now});
       break;
     case kind::becomes_ready:
-      if (p->now == condition::starting && rules_.now.generation.when == readiness::notify) p->now = condition::ready;
+      if (p->now == condition::starting && rules_.now.generation.when == readiness::notify)
+        p->now = condition::ready;
       engine_.post(became_ready{p->id});
       break;
     case kind::late_ready:
       engine_.post(became_ready{ghosts_[c.which]});
       ghosts_.erase(ghosts_.begin() + static_cast<std::ptrdiff_t>(c.which));
       break;
-    case kind::exits: exit_process(*p, p->now == condition::killed ? "killed by SIGKILL" : "exited 1"); break;
-    case kind::extends: engine_.post(extended{p->id, duration(5000)}); break;
-    case kind::feeds_watchdog: engine_.post(watchdog_fed{p->id, {}}); break;
+    case kind::exits:
+      exit_process(*p, p->now == condition::killed ? "killed by SIGKILL" : "exited 1");
+      break;
+    case kind::extends:
+      engine_.post(extended{p->id, duration(5000)});
+      break;
+    case kind::feeds_watchdog:
+      engine_.post(watchdog_fed{p->id, {}});
+      break;
     case kind::pulls_watchdog:
       p->misbehaves = true;
       engine_.post(watchdog_pulled{p->id});
       break;
-    case kind::command_succeeds: finish_command(c.which, true); break;
-    case kind::command_fails: finish_command(c.which, false); break;
+    case kind::command_succeeds:
+      finish_command(c.which, true);
+      break;
+    case kind::command_fails:
+      finish_command(c.which, false);
+      break;
     case kind::listener_shut:
     case kind::listener_lost:
       open_[c.which] = false;
@@ -213,13 +232,14 @@ release* world::find(generation_number n) {
 
 bool world::is_ready(process const& p) const {
   auto const& g = rules_.now.generation;
-  bool survived = g.when == readiness::alive && p.now == condition::starting && now_ >= p.started_at + g.alive_for;
+  bool survived =
+      g.when == readiness::alive && p.now == condition::starting && now_ >= p.started_at + g.alive_for;
   return p.now == condition::ready || survived;
 }
 
 std::uint32_t world::ready_of(generation_number g) const {
-  return static_cast<std::uint32_t>(std::ranges::count_if(
-      processes_, [&](auto const& p) { return p.id.generation == g && is_ready(p); }));
+  return static_cast<std::uint32_t>(
+      std::ranges::count_if(processes_, [&](auto const& p) { return p.id.generation == g && is_ready(p); }));
 }
 
 void world::launch(instance_id const& id) {
@@ -230,7 +250,8 @@ void world::launch(instance_id const& id) {
     return p.now != condition::dead && p.id.generation == id.generation && p.id.index == id.index;
   });
   expect(sibling == processes_.end(), "7: an instance is launched once at a time");
-  auto launching = std::ranges::count_if(processes_, [](auto const& p) { return p.now == condition::launching; });
+  auto launching =
+      std::ranges::count_if(processes_, [](auto const& p) { return p.now == condition::launching; });
   expect(launching == 0, "6: launches are sequential");
   processes_.push_back({.id = id});
 }
@@ -310,10 +331,10 @@ void world::finish() { finished_ = true; }
 
 std::string_view to_string(choice::kind k) {
   constexpr std::string_view names[] = {
-      "upgrade",        "broken upgrade",   "missing binary", "upgrade request", "rollback",
-      "abort",          "stop",             "reload",         "launched",        "launch fails",
-      "launch: EAGAIN", "becomes ready",    "late ready",     "exits",           "extends",
-      "feeds watchdog", "pulls watchdog",   "command succeeds", "command fails", "listener shut",
+      "upgrade",        "broken upgrade", "missing binary",   "upgrade request", "rollback",
+      "abort",          "stop",           "reload",           "launched",        "launch fails",
+      "launch: EAGAIN", "becomes ready",  "late ready",       "exits",           "extends",
+      "feeds watchdog", "pulls watchdog", "command succeeds", "command fails",   "listener shut",
       "listener lost",  "time passes"};
   return names[static_cast<std::size_t>(k)];
 }

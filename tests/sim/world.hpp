@@ -3,14 +3,14 @@
 // promises are checked against what the world saw, not against what the engine believes.
 #pragma once
 
+#include <app/engine.hpp>
+
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
-
-#include <app/engine.hpp>
 
 namespace handoff::sim {
 
@@ -33,8 +33,8 @@ struct process {
   instance_id id;
   condition now = condition::launching;
   bool was_told = false;
-  bool deaf = false;           // will not leave when told
-  bool misbehaves = false;     // late or silent: a kill is justified
+  bool deaf = false;        // will not leave when told
+  bool misbehaves = false;  // late or silent: a kill is justified
   instant started_at{};
   instant told_at{};
   bool operator==(process const&) const = default;
@@ -65,9 +65,28 @@ struct rollout_record {
 // One thing that may happen next.
 struct choice {
   enum class kind {
-    upgrade, broken_upgrade, missing_binary, request, rollback, abort, stop, reload,
-    launched, launch_fails, launch_fails_for_now, becomes_ready, late_ready, exits, extends, feeds_watchdog,
-    pulls_watchdog, command_succeeds, command_fails, listener_shut, listener_lost, time_passes
+    upgrade,
+    broken_upgrade,
+    missing_binary,
+    request,
+    rollback,
+    abort,
+    stop,
+    reload,
+    launched,
+    launch_fails,
+    launch_fails_for_now,
+    becomes_ready,
+    late_ready,
+    exits,
+    extends,
+    feeds_watchdog,
+    pulls_watchdog,
+    command_succeeds,
+    command_fails,
+    listener_shut,
+    listener_lost,
+    time_passes
   };
   kind what = kind::time_passes;
   std::size_t which = 0;  // process, command or listener
@@ -94,7 +113,8 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   std::vector<choice> const& choices();
   void happen(choice const&);
 
-  // No more mischief or triggers: what still must happen, happens, until all rests. False: it does not come to rest.
+  // No more mischief or triggers: what still must happen, happens, until all rests. False: it does not come
+  // to rest.
   bool come_to_rest();
 
   // The first promise that was broken, and how; empty while all hold.
@@ -169,8 +189,8 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   std::vector<std::string> history_;
 };
 
-// One random life: its configuration, its events and its rest all follow from the seed. Empty when every promise
-// held.
+// One random life: its configuration, its events and its rest all follow from the seed. Empty when every
+// promise held.
 std::string live_through(std::uint64_t seed, std::vector<std::string>* history);
 
 }  // namespace handoff::sim

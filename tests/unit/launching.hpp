@@ -15,6 +15,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -78,7 +79,9 @@ struct child {
   }
   exit_status end() {
     REQUIRE(becomes_readable(held.pidfd()));
-    return held.reap().value().value();
+    std::optional<exit_status> status;
+    REQUIRE(comes_true([&] { return (status = held.reap().value()).has_value(); }));  // a tracer comes first
+    return *status;
   }
 };
 

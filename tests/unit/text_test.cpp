@@ -1,6 +1,6 @@
-#include <catch2/catch.hpp>
-
 #include <base/text.hpp>
+
+#include <catch2/catch.hpp>
 
 using handoff::printable;
 
@@ -14,8 +14,9 @@ TEST_CASE("strangers' bytes become one printable line") {
       {"C1 controls are controls", "\xC2\x9B", "?"},
       {"a broken sequence is one mark a byte", "\xC3(\xFF", "?(?"},
       {"overlong forms and surrogates are broken", "\xC0\xAF\xED\xA0\x80", "?????"},
-      {"text cannot turn its direction", "a\xE2\x80\xAE"
-                                         "b",
+      {"text cannot turn its direction",
+       "a\xE2\x80\xAE"
+       "b",
        "a?b"},
   }));
   CAPTURE(says);

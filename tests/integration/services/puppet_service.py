@@ -16,8 +16,9 @@ descriptors = sorted(int(n) for n in os.listdir("/proc/self/fd"))[:-1]  # the la
 generation = int(os.environ["HANDOFF_GENERATION"])
 instance = int(os.environ["HANDOFF_INSTANCE"])
 names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-listeners = [socket.socket(fileno=3 + n) for n in range(int(os.environ.get("LISTEN_FDS", "0")))]
-served = [s for s, name in zip(listeners, names) if s.type == socket.SOCK_STREAM and name not in ("stored",)]
+passed = range(3, 3 + int(os.environ.get("LISTEN_FDS", "0")))
+listeners = [socket.socket(fileno=fd) for fd in passed if os.path.realpath(f"/proc/self/fd/{fd}").find("socket:") >= 0]
+served = [s for s in listeners if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
 kept = []  # what must not be collected
 
 ready = True
@@ -64,6 +65,7 @@ def obey(connection):
         except Exception as e:
             scope["answer"] = e
         connection.sendall(repr(scope["answer"]).encode())
+        connection.shutdown(socket.SHUT_RDWR)  # whoever was forked off meanwhile holds it as well
 
 
 signal.signal(signal.SIGTERM, drain)

@@ -1,0 +1,207 @@
+"""Ways to upgrade a service, all driven alike: start, trigger, stop.
+
+Each answers over one address, and says its version, counted from 1, in the reply header that the demo service uses.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+
+from workbench import harness
+
+
+class Contestant:
+    """`window` is how long after a trigger replies may still be touched by it, in seconds."""
+
+    name = ""
+    window = 0.05
+    pause = 0.05
+
+    def __init__(self, bench, service=()):
+        self.bench = bench
+        self.port = harness.free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.service = [harness.DEMO_SERVICE, *service]
+        self.version = 1
+        self.process = None
+
+    def start(self):
+        self.launch()
+        self.bench.addCleanup(self.stop)
+        harness.poll_until(self._answers, f"{self.name} to answer")
+
+    def trigger(self):
+        """Begins the upgrade to the next version; only while none is under way."""
+        self.version += 1
+        self.upgrade()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def popen(self, command, **options):
+        log = open(self.bench.path(f"{self.name.replace(' ', '-')}.log"), "ab")  # noqa: SIM115 (the child's)
+        with log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
+
+    def _answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as s:
+                s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return s.recv(4096).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+
+class Ours(Contestant):
+    name = "handoff"
+
+    def launch(self):
+        self.supervisor = self.bench.supervisor(self.service, self.address)
+        self.process = self.supervisor.process
+        # Nobody watches the events: reading them in Python would cost what the others do not pay.
+        self.supervisor.events.connection.socket.shutdown(socket.SHUT_RDWR)
+
+    def upgrade(self):
+        os.kill(self.process.pid, signal.SIGHUP)
+
+    def stop(self):
+        self.supervisor.stop()
+
+    def queued(self):
+        """How many connections wait in the accept queue."""
+        return self.supervisor.status()["listeners"][0]["queued"]
+
+
+class Floor(Contestant):
+    name = "floor"
+
+    def launch(self):
+        notify = self.bench.path(f"floor-{self.port}.notify")
+        self.process = self.popen([self.bench.tool("floor"), str(self.port), notify, *self.service])
+
+    def upgrade(self):
+        os.kill(self.process.pid, signal.SIGHUP)
+
+
+class Restart(Contestant):
+    name = "plain restart"
+
+    def launch(self):
+        environment = {**os.environ, "HANDOFF_GENERATION": str(self.version)}
+        self.process = self.popen([*self.service, "--bind", self.address], env=environment)
+
+    def upgrade(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+        self.launch()
+
+
+class StartServer(Contestant):
+    """It tells the old one a second (`--interval`) after it started the new one."""
+
+    name = "start_server"
+    window = 1.3
+    pause = 0.5
+
+    def launch(self):
+        wrapper = self.bench.tool("starter_to_listen_fds")
+        self.process = self.popen(["start_server", f"--port={self.address}", "--backlog=4096", "--", wrapper,
+                                   *self.service])
+
+    def upgrade(self):
+        self.process.send_signal(signal.SIGHUP)
+
+
+class Haproxy(Contestant):
+    """It answers by itself; its version is that of its configuration."""
+
+    name = "HAProxy reload"
+    window = 0.2
+    pause = 0.3
+
+    def launch(self):
+        self.configuration = self.bench.path("haproxy.cfg")
+        self.write()
+        self.process = self.popen(["haproxy", "-W", "-f", self.configuration])
+
+    def write(self):
+        with open(self.configuration, "w") as f:
+            f.write(f"""global
+  nbthread 1
+  maxconn 4096
+defaults
+  mode http
+  timeout client 15s
+  timeout server 15s
+  timeout connect 5s
+frontend http
+  bind {self.address}
+  http-request return status 200 content-type text/plain string "ok" hdr X-Handoff-Generation {self.version}
+""")
+
+    def upgrade(self):
+        self.write()
+        self.process.send_signal(signal.SIGUSR2)
+
+
+class Nginx(Contestant):
+    """USR2 to the old master, and QUIT to it once the new one has its worker, as nginx's manual says."""
+
+    name = "nginx USR2"
+    window = 0.2
+    pause = 0.3
+
+    def launch(self):
+        self.configuration = self.bench.path("nginx.conf")
+        self.pid_file = self.bench.path("nginx.pid")
+        self.write()
+        # By its absolute path, or USR2 finds nothing to start.
+        self.process = self.popen(["/usr/sbin/nginx", "-c", self.configuration, "-e", self.bench.path("nginx.error")])
+        harness.poll_until(lambda: self.master() > 0, "nginx's pid file")
+
+    def master(self):
+        try:
+            with open(self.pid_file) as f:
+                return int(f.read() or 0)
+        except FileNotFoundError:
+            return 0
+
+    def write(self):
+        temporary = "".join(f"  {kind}_temp_path {self.bench.directory}/{kind};\n"
+                            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        with open(self.configuration, "w") as f:
+            f.write(f"""user {"root" if os.geteuid() == 0 else "nobody"};
+worker_processes 1;
+pid {self.pid_file};
+error_log {self.bench.path("nginx.error")};
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+{temporary}  server {{
+    listen {self.address} backlog=4096;
+    location / {{ add_header X-Handoff-Generation {self.version}; return 200 "ok"; }}
+  }}
+}}
+""")
+
+    def upgrade(self):
+        self.write()
+        old = self.master()
+        os.kill(old, signal.SIGUSR2)
+        harness.poll_until(lambda: self.master() not in (0, old) and harness.children(self.master()),
+                           "nginx's new master and its worker")
+        os.kill(old, signal.SIGQUIT)
+
+    def stop(self):
+        pid = self.master()
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            harness.poll_until(lambda: not harness.is_alive(pid), "nginx to end")
+        self.process.wait(10)

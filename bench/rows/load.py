@@ -1,0 +1,69 @@
+"""Nothing is lost, and little is felt: at full load, at an ordinary load, and with an overloaded service."""
+
+import json
+import subprocess
+
+import contestants
+import trial
+from table import Line, at_most
+from workbench import harness, median
+
+SOURCES = "100"  # each source address brings ephemeral ports of its own
+NEAR_SATURATION = 0.75
+
+
+def capacity(bench, address):
+    """Requests a second, a new connection each, as fast as the clients can."""
+    seconds = bench.pick("5", "1")
+    done = subprocess.run([harness.LOAD, "--clients", "64", "--sources", SOURCES, "-d", seconds, address],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return json.loads(done.stdout.splitlines()[-1])["requests_per_s"]
+
+
+def full_load(bench):
+    requests, upgrades = bench.pick(1_050_000, 60_000), bench.pick(100, 20)
+    ours = contestants.Ours(bench)
+    ours.start()
+    fastest = capacity(bench, ours.address)
+    rate = fastest * NEAR_SATURATION
+    bench.say(f"{rate:.0f} of {fastest:.0f} requests/s for {requests / rate:.0f} s")
+    options = ["--clients", "512", "--sources", SOURCES, "--rate", str(rate), "-n", str(requests)]
+    seen = trial.run(ours, upgrades, options, interval=0.95 * requests / rate / upgrades, finish=True)
+    enough = seen.total >= bench.pick(1_000_000, 30_000)
+    what = f"{seen.upgrades} upgrades at full load, new connection per request"
+    yield Line(what, f"{seen.lost()}; {rate:.0f} requests/s of {fastest:.0f} possible, {seen.unsent} not sent in time",
+               bar="0 failed of ≥ 1,000,000", met=seen.failed == 0 and enough)
+    yield Line("the same: p99 in the 50 ms after a trigger / between (no core is free here)", seen.tail(),
+               ratio=seen.tail_ratio())
+
+
+def calm_latency(bench):
+    upgrades = bench.pick(100, 20)
+    pair = contestants.Ours(bench), contestants.Floor(bench)
+    seen = []
+    for one in pair:
+        one.start()
+        seen.append(trial.run(one, upgrades, ["--clients", "64", "--rate", str(trial.RATE)], interval=0.25))
+    ours, floor = seen
+    yield Line(f"p99 in the 50 ms after a trigger / between, {trial.RATE} requests/s, {upgrades} upgrades", ours.tail(),
+               f"floor: {floor.tail()}, ratio {floor.tail_ratio():.3g}", ours.tail_ratio(), "≤ 1.5",
+               at_most(ours.tail_ratio(), 1.5))
+
+
+def overload(bench):
+    upgrades = bench.pick(20, 5)
+    options = ["--clients", "64", "--rate", "1500", "--timeout-ms", "30000"]
+    service = ["--work-us", "1000"]
+    pair = contestants.Ours(bench, service), contestants.Floor(bench, service)
+    for one in pair:
+        one.window = one.pause = 0.3
+    pair[0].start()
+    queues = []
+    ours = trial.run(pair[0], upgrades, options, look=lambda: queues.append(pair[0].queued()))
+    pair[1].start()
+    floor = trial.run(pair[1], upgrades, options)
+    queue = median(queues)
+    yield Line(f"overloaded service (1 ms a request, 1500 requests/s from 64 clients), {upgrades} upgrades",
+               f"{ours.lost()}; accept queue {queue:.0f} (median); {ours.switching()}",
+               f"floor: {floor.lost()}; {floor.switching()}", bar="0 failed, queue ≥ 60",
+               met=ours.failed == 0 and queue >= 60)

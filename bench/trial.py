@@ -1,0 +1,96 @@
+"""Upgrades of a contestant under load, and what the clients saw."""
+
+import dataclasses
+import time
+
+from workbench import VERSION_HEADER, harness, median
+
+RATE = 2000  # requests a second where not the load but the upgrade is the subject
+
+
+@dataclasses.dataclass
+class Trial:
+    """What was seen; times in milliseconds from the trigger."""
+
+    upgrades: int = 0
+    total: int = 0
+    failed: int = 0
+    unsent: int = 0
+    first_new: list = dataclasses.field(default_factory=list)
+    last_old: list = dataclasses.field(default_factory=list)
+    during: dict = dataclasses.field(default_factory=dict)  # percentiles while upgrades were under way
+    between: dict = dataclasses.field(default_factory=dict)
+    failures: dict = dataclasses.field(default_factory=dict)
+
+    def merge(self, other):
+        """Adds another trial; percentiles cannot be added, those of the later trial stay."""
+        self.upgrades += other.upgrades
+        self.total += other.total
+        self.failed += other.failed
+        self.unsent += other.unsent
+        self.first_new += other.first_new
+        self.last_old += other.last_old
+        self.during, self.between = other.during, other.between
+        return self
+
+    def lost(self):
+        kinds = ", ".join(f"{n} {kind}" for kind, n in self.failures.items() if n)
+        return f"{self.failed} failed of {self.total:,}" + (f" ({kinds})" if kinds else "")
+
+    def switching(self):
+        return f"first new {median(self.first_new):.2f} ms, last old {median(self.last_old):.2f} ms"
+
+    def tail(self, which="p99"):
+        return f"{self.during[which]:.2f} / {self.between[which]:.2f} ms"
+
+    def tail_ratio(self, which="p99"):
+        return self.during[which] / self.between[which]
+
+
+def run(contestant, upgrades, load_options, interval=None, finish=False, look=None):
+    """Upgrades a started contestant under load.
+
+    `interval` is the time between two triggers, by default what the contestant needs. With `finish` the load ends
+    by itself, when it has sent all its requests. `look` is called just before each trigger.
+    """
+    interval = interval or contestant.window + contestant.pause
+    before = contestant.version
+    triggers = {}
+    options = [*load_options, "--version-header", VERSION_HEADER]
+    with harness.Load(contestant.address, *options) as load:
+        load.mark("between")
+        time.sleep(max(contestant.pause, 0.3))
+        next_at = time.monotonic()
+        for _ in range(upgrades):
+            next_at = max(next_at + interval, time.monotonic())
+            if look:
+                look()
+            load.mark("during")
+            began = time.monotonic_ns()
+            contestant.trigger()
+            triggers[contestant.version] = began
+            time.sleep(max(contestant.window - (time.monotonic_ns() - began) / 1e9, 0))
+            load.mark("between")
+            time.sleep(max(next_at - time.monotonic(), contestant.pause))
+        if finish:
+            load.process.wait(harness.PATIENCE * 10)
+    return observe(load.result, triggers, before)
+
+
+def observe(result, triggers, before):
+    versions = {int(seen["version"]): seen for seen in result["versions"] if seen["version"]}
+    missing = sorted(set(range(before, max(triggers, default=before) + 1)) - set(versions))
+    if missing:
+        raise AssertionError(f"no reply came from version {missing}; {len(versions)} others answered")
+    windows = result["windows"]
+    return Trial(
+        upgrades=len(triggers),
+        total=result["total"],
+        failed=result["failed"],
+        unsent=result["unsent"],
+        first_new=[(versions[v]["first_ns"] - at) / 1e6 for v, at in triggers.items()],
+        last_old=[(versions[v - 1]["last_ns"] - at) / 1e6 for v, at in triggers.items()],
+        during=windows.get("during", {}).get("latency_ms", {}),
+        between=windows["between"]["latency_ms"],
+        failures=result["failures"],
+    )

@@ -1,0 +1,77 @@
+"""What every row stands on: the harness of the integration tests, a directory, tools, and an end to it all."""
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests", "integration"))
+
+import harness  # noqa: E402 (it is found by the line above)
+
+VERSION_HEADER = "X-Handoff-Generation"
+
+
+class Workbench:
+    """The tools of one row. It stands where the harness expects a test case, and cleans up as one does."""
+
+    def __init__(self, quick):
+        self.quick = quick
+        self.stack = contextlib.ExitStack()
+        self.directory = None
+
+    def __enter__(self):
+        self.directory = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="handoff-bench-"))
+        os.chmod(self.directory, 0o755)
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def pick(self, full, quick):
+        return quick if self.quick else full
+
+    def say(self, text):
+        print(f"   {text}", file=sys.stderr, flush=True)
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def tool(self, name):
+        """Compiles bench/tools/NAME.c and returns its path."""
+        out = self.path(name)
+        if not os.path.exists(out):
+            source = os.path.join(HERE, "tools", name + ".c")
+            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", out, source], check=True)
+        return out
+
+    def supervisor(self, command, address=None, extra=""):
+        """A handoffd with this command, by default with one listener."""
+        listener = f'[[listener]]\nname = "http"\naddress = "{address}"\n' if address else ""
+        words = ", ".join(f'"{word}"' for word in command)
+        return harness.Supervisor(self, f"command = [{words}]\n{extra}\n{listener}")
+
+    # What the harness asks of a test case.
+
+    def addCleanup(self, function, *arguments):
+        self.stack.callback(function, *arguments)
+
+    def assertEqual(self, seen, wanted, message=None):
+        if seen != wanted:
+            raise AssertionError(f"{seen!r} is not {wanted!r}: {message}")
+
+    def assertNotIn(self, part, whole, message=None):
+        if part in whole:
+            raise AssertionError(f"{part!r} was found: {message}")
+
+
+def median(values):
+    return statistics.median(values) if values else float("nan")
+
+
+def quantile(values, fraction):
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * fraction), len(ordered) - 1)]

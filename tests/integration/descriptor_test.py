@@ -1,0 +1,195 @@
+"""What a service finds when it begins: its listeners, environment and limits, and nothing that is not its own."""
+
+import grp
+import json
+import os
+import pwd
+import resource
+import signal
+import subprocess
+
+import harness
+import puppet
+
+NOBODY = pwd.getpwnam("nobody")
+
+DUMP = """
+import json, os, resource, signal, sys
+fds = sorted(int(n) for n in os.listdir("/proc/self/fd"))[:-1]
+kinds = {n: os.readlink(f"/proc/self/fd/{n}") for n in fds}
+with open("/proc/self/status") as f: status = {key: value.strip() for key, value in (line.split(":", 1) for line in f)}
+umask = os.umask(0)
+found = dict(kinds=kinds, environment=dict(os.environ), arguments=sys.argv[1:], pid=os.getpid(), cwd=os.getcwd(),
+             umask=umask,
+             uid=os.getresuid(), gid=os.getresgid(), groups=os.getgroups(), sid=os.getsid(0),
+             blocked=status["SigBlk"], ignored=status["SigIgn"], privileges=status.get("NoNewPrivs"),
+             capabilities=status["CapEff"], nofile=resource.getrlimit(resource.RLIMIT_NOFILE),
+             core=resource.getrlimit(resource.RLIMIT_CORE),
+             nice=os.nice(0), oom=int(open("/proc/self/oom_score_adj").read()))
+with open(sys.argv[1], "w") as f: json.dump(found, f)
+os.rename(sys.argv[1], sys.argv[1] + ".done")
+signal.pause()
+"""
+ALIVE = '[ready]\nwhen = "alive"\nfor = "1ms"\n' + puppet.BRISK
+
+
+class Passing(puppet.TestCase):
+    def dump(self, *arguments, service="", addresses=None, environment=None):
+        """Starts a service that writes down what it found; what it wrote."""
+        run = [harness.PYTHON, "-ISc", DUMP, self.path("found"), *arguments]
+        configuration = puppet.configuration(run, *(addresses or [self.address]), service=service, rest=ALIVE)
+        untidy = "import os, sys\nfor n in (7, 8, 50): os.dup2(1, n)\nos.execv(sys.argv[1], sys.argv[1:])"
+        harness.Supervisor(self, configuration, environment=environment, wrapper=[harness.PYTHON, "-c", untidy])
+        harness.poll_until(lambda: os.path.exists(self.path("found.done")), "what the service found")
+        with open(self.path("found.done")) as f:
+            return json.load(f)
+
+    def test_a_service_has_three_standard_descriptors_its_listeners_and_nothing_more(self):
+        found = self.dump(addresses=[self.address, f"udp://{self.address}", "unix:" + self.path("door")])
+        self.assertEqual(sorted(int(n) for n in found["kinds"]), [0, 1, 2, 3, 4, 5])
+        self.assertEqual(found["kinds"]["0"], "/dev/null")
+        self.assertTrue(found["kinds"]["1"].startswith("pipe:"), found["kinds"])
+        for n in ("3", "4", "5"):
+            self.assertTrue(found["kinds"][n].startswith("socket:"), found["kinds"])
+        environment = found["environment"]
+        self.assertEqual(environment["LISTEN_FDS"], "3")
+        self.assertEqual(environment["LISTEN_FDNAMES"], "l0:l1:l2")
+        self.assertEqual(environment["LISTEN_PID"], str(found["pid"]))
+
+    def test_the_environment_is_clean_but_for_what_is_ours_and_configured(self):
+        secrets = {"SECRET": "leaks", "HANDOFF_INSTANCE": "77", "NOTIFY_SOCKET": self.path("none"), "PASSED": "along",
+                   "LD_LIBRARY_PATH": "/nowhere", "WATCHDOG_USEC": "1000000000", "LISTEN_PID": "1", "LISTEN_FDS": "9"}
+        service = 'environment = { A = "b c", EMPTY = "" }\npass-environment = ["PASSED", "UNSET_ONE"]'
+        environment = self.dump(service=service, environment=secrets)["environment"]
+        ours = {"HANDOFF_SERVICE", "HANDOFF_GENERATION", "HANDOFF_INSTANCE", "HANDOFF_INCARNATION", "NOTIFY_SOCKET",
+                "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"}
+        usual = {"PATH", "LANG", "USER", "LOGNAME", "HOME", "SHELL", "LC_CTYPE"}
+        self.assertLessEqual(set(environment), ours | usual | {"A", "EMPTY", "PASSED"})
+        self.assertEqual((environment["A"], environment["EMPTY"], environment["PASSED"]), ("b c", "", "along"))
+        self.assertEqual([environment["HANDOFF_" + which] for which in ("SERVICE", "GENERATION", "INSTANCE")],
+                         ["web", "1", "1"])
+        self.assertNotEqual(environment["NOTIFY_SOCKET"], secrets["NOTIFY_SOCKET"])
+        self.assertEqual(environment["LISTEN_FDS"], "1")
+
+    def test_descriptor_numbers_appear_where_they_are_asked_for(self):
+        found = self.dump("--fd", "{fd:l1}", "fd://{fd:l0}", service='environment = { DOOR = "{fd:l1}" }',
+                          addresses=[self.address, "unix:" + self.path("door")])
+        self.assertEqual(found["arguments"][1:], ["--fd", "4", "fd://3"])
+        self.assertEqual(found["environment"]["DOOR"], "4")
+
+    def test_user_group_and_limits_are_as_configured(self):
+        os.mkdir(self.path("cwd"))
+        os.symlink("cwd", self.path("link"))
+        found = self.dump(service=f"""
+user = "nobody"
+group = "games"
+supplementary-groups = ["audio"]
+umask = "0027"
+working-directory = "{self.path('link')}"
+limits = {{ nofile = "123:456", core = 0 }}
+nice = 3
+oom-score-adjust = 500
+no-new-privileges = true
+""")
+        games, audio = grp.getgrnam("games").gr_gid, grp.getgrnam("audio").gr_gid
+        self.assertEqual(found["uid"], [NOBODY.pw_uid] * 3)
+        self.assertEqual(found["gid"], [games] * 3)
+        self.assertIn(audio, found["groups"])
+        self.assertNotIn(0, found["groups"])
+        self.assertEqual(found["umask"], 0o027)
+        self.assertEqual(found["cwd"], self.path("cwd"))
+        self.assertEqual((found["nofile"], found["core"]), ([123, 456], [0, 0]))
+        self.assertEqual((found["nice"], found["oom"]), (3, 500))
+        self.assertEqual((found["privileges"], int(found["capabilities"], 16)), ("1", 0))
+        self.assertEqual((found["environment"]["USER"], found["environment"]["HOME"]), ("nobody", NOBODY.pw_dir))
+
+    def test_it_leads_a_session_of_its_own_with_no_signal_blocked_or_ignored(self):
+        found = self.dump()
+        self.assertEqual(found["sid"], found["pid"])
+        self.assertEqual(int(found["blocked"], 16), 0)
+        ours = 1 << 12 | 1 << 24  # SIGPIPE and SIGXFSZ: Python ignores them itself
+        self.assertEqual(int(found["ignored"], 16) & ~ours, 0)
+
+    def test_three_hundred_listeners_arrive(self):
+        s = harness.Supervisor(self, self.puppets(
+            addresses=[self.address, *(f"unix:{self.path('s')}{n}" for n in range(299))]))
+        self.assertEqual(self.tell("answer = len(listeners), descriptors == list(range(303)), names[299]"),
+                         "(300, True, 'l299')")
+        self.assertEqual(puppet.ask(self.path("s298")), 1)
+        s.upgrade()
+        self.assertEqual(puppet.ask(self.path("s298")), 2)
+
+
+class Shortage(puppet.TestCase):
+    def limited(self, configuration, *limit, **options):
+        wrapper = [harness.PYTHON, "-c", "import os, resource, sys\n"
+                   f"resource.setrlimit({limit[0]}, {limit[1:]})\nos.execv(sys.argv[1], sys.argv[1:])"]
+        return harness.Supervisor(self, configuration, wrapper=wrapper, **options)
+
+    def test_without_descriptors_a_launch_fails_as_an_event_and_all_else_goes_on(self):
+        s = self.limited(self.demos(), resource.RLIMIT_NOFILE, 64, 64)
+        pids = s.pids()
+        s.write(self.demos(service="instances = 40", rest='[ready]\ntimeout = "500ms"\n' + puppet.BRISK))
+        reason = s.upgrade("rolled_back")["reason"]
+        self.assertIn("Too many open files", reason)
+        self.assert_live_untouched(s, pids)
+        s.write(self.demos(service="instances = 2"))
+        s.upgrade()
+        self.assertEqual(puppet.ask(self.port), 3)
+
+    def test_without_descriptors_new_listeners_are_refused(self):
+        s = self.limited(self.demos(), resource.RLIMIT_NOFILE, 64, 64)
+        pids = s.pids()
+        s.write(self.puppets(addresses=[self.address, *(f"unix:{self.path('s')}{n}" for n in range(80))]))
+        self.assertIn("Too many open files", s.upgrade("refused")["reason"])
+        self.assert_live_untouched(s, pids)
+        self.assertFalse(os.path.exists(self.path("s0")))
+
+    def test_a_program_that_no_memory_is_left_for_fails_alone(self):
+        s = harness.Supervisor(self, self.demos())
+        pids = s.pids()
+        s.write(self.demos(service='limits = { as = "1M" }'))
+        s.upgrade("rolled_back")
+        self.assert_live_untouched(s, pids)
+
+    def test_a_full_disk_stops_the_log_and_nothing_else(self):
+        s = harness.Supervisor(self, self.demos(rest='[log]\nfile = "/dev/full"\n' + puppet.BRISK))
+        s.upgrade()
+        self.assertEqual(puppet.ask(self.port), 2)
+        self.assertEqual(s.stop(), 0)
+
+    def test_a_full_disk_below_the_state_directory_stops_the_history_and_nothing_else(self):
+        os.mkdir(self.path("tiny"))
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", self.path("tiny")],
+                               capture_output=True)
+        if mount.returncode != 0:
+            self.skipTest("a tmpfs cannot be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "-l", self.path("tiny")], check=True)
+        rest = f'[log]\nfile = "{self.path("tiny/log")}"\n' + puppet.BRISK
+        s = harness.Supervisor(self, self.demos(rest=rest), environment={"HANDOFF_STATE_DIR": self.path("tiny")})
+        for _ in range(30):  # some 200 bytes of history and 1000 of log each
+            s.upgrade()
+        self.assertEqual(puppet.ask(self.port), 31)
+        self.assertEqual(s.status()["last"]["rollout"], 31)
+        self.assertEqual(s.stop(), 0)
+
+    def test_without_processes_a_launch_of_an_unprivileged_supervisor_fails_and_is_tried_again(self):
+        uid = 61234  # nobody else's: the limit counts all processes of a user
+        most = 2  # the supervisor and one instance
+        become = (f"import os, resource, sys\nresource.setrlimit(resource.RLIMIT_NPROC, ({most}, {most}))\n"
+                  f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\nos.execv(sys.argv[1], sys.argv[1:])")
+        s = harness.Supervisor(self, self.demos(), wrapper=[harness.PYTHON, "-c", become], start=False)
+        os.chown(s.directory, uid, uid)
+        s.start()
+        pids = s.pids()
+        s.write(self.demos(rest='[ready]\ntimeout = "500ms"\n' + puppet.BRISK))
+        self.assertIn("Resource temporarily unavailable", s.upgrade("rolled_back")["reason"])
+        self.assert_live_untouched(s, pids)
+        mark = s.events.mark()
+        os.kill(pids[0], signal.SIGKILL)
+        s.events.wait("instance_ready", since=mark)
+        self.assertEqual(puppet.ask(self.port), 1)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,50 @@
+"""Whoever does not read what the supervisor tells cannot hold it up."""
+
+import os
+import socket
+import subprocess
+import tempfile
+
+import harness
+
+
+class StalledReader(harness.TestCase):
+    def configuration(self, *options):
+        self.port = harness.free_port()
+        arguments = "".join(f', "{o}"' for o in options)
+        return f"""command = ["{harness.DEMO_SERVICE}"{arguments}]
+[[listener]]
+name = "http"
+address = "127.0.0.1:{self.port}"
+"""
+
+    def test_a_service_manager_that_never_reads(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(os.path.join(directory.name, "notify"))
+        s = harness.Supervisor(self, self.configuration(), environment={"NOTIFY_SOCKET": manager.getsockname()})
+        for _ in range(10):  # far more messages than its queue takes
+            s.upgrade()
+        self.assertIn(b"READY=1", manager.recv(4096) + manager.recv(4096) + manager.recv(4096))
+        self.assertEqual(s.stop(), 0)
+
+    def test_a_log_that_nobody_reads(self):
+        s = harness.Supervisor(self, self.configuration(), start=False)
+        unread, log = os.pipe()
+        self.addCleanup(os.close, unread)
+        s.process = subprocess.Popen([harness.HANDOFFD, s.configuration], env=s.environment,
+                                     stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
+        os.close(log)
+        harness.poll_until(s._answers, "the control socket")
+        harness.poll_until(lambda: s.status()["last"], "the first verdict")
+        s.events = harness.Events(s.socket)
+        for _ in range(60):  # more lines than the pipe takes
+            s.upgrade()
+        self.assertEqual(s.status()["live"], 61)
+        self.assertEqual(s.stop(), 0)
+
+
+if __name__ == "__main__":
+    harness.main()
