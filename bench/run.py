@@ -16,7 +16,8 @@ FAILURE_MAX = 200  # characters of what went wrong that fit into a table
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures handoff, beside its peers, in one run.")
+    parser = argparse.ArgumentParser(prog="scripts/bench",
+                                     description="Measures handoff, beside its peers, in one run.")
     parser.add_argument("--quick", action="store_true", help="small counts, under three minutes; says so in the file")
     parser.add_argument("--output", metavar="FILE", default=os.path.join(workbench.HERE, "RESULTS.md"),
                         help="where to write the table (bench/RESULTS.md)")
@@ -36,8 +37,8 @@ def run_row(name, quick):
             lines += rows.ROWS[name](bench)
     except Exception as failure:  # noqa: BLE001 (the other rows must still run)
         traceback.print_exc()
-        lines.append(table.Line("this row did not finish", " ".join(str(failure).split())[:FAILURE_MAX] or repr(failure),
-                                met=False))
+        why = " ".join(str(failure).split())[:FAILURE_MAX] or repr(failure)
+        lines.append(table.Line("this row did not finish", why, met=False))
     return lines
 
 

@@ -79,7 +79,8 @@ class Results:
         load = lambda values: ", ".join(f"{v:.2f}" for v in values)  # noqa: E731
         out = ["# Benchmarks", "", "Written by `scripts/bench`; every comparison is within this one run.", ""]
         if self.quick:
-            out += ["**A quick run with small counts (`--quick`): it shows that the rows work, not what they measure.**", ""]
+            out += ["**A quick run with small counts (`--quick`): it shows that the rows work, not what they measure.**",
+                    ""]
         out += [f"- {line}" for line in machine()]
         out += [
             f"- Date: {time.strftime('%Y-%m-%d %H:%M', time.gmtime(self.began))} UTC, "

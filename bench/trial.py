@@ -6,6 +6,7 @@ import time
 from workbench import VERSION_HEADER, harness, median
 
 RATE = 2000  # requests a second where not the load but the upgrade is the subject
+ORDINARY = ["--clients", "64", "--rate", str(RATE)]
 
 
 @dataclasses.dataclass
@@ -62,7 +63,7 @@ def run(contestant, upgrades, load_options, interval=None, finish=False, look=No
         time.sleep(max(contestant.pause, 0.3))
         next_at = time.monotonic()
         for _ in range(upgrades):
-            next_at = max(next_at + interval, time.monotonic())
+            next_at = max(next_at, time.monotonic()) + interval
             if look:
                 look()
             load.mark("during")
@@ -71,7 +72,7 @@ def run(contestant, upgrades, load_options, interval=None, finish=False, look=No
             triggers[contestant.version] = began
             time.sleep(max(contestant.window - (time.monotonic_ns() - began) / 1e9, 0))
             load.mark("between")
-            time.sleep(max(next_at - time.monotonic(), contestant.pause))
+            time.sleep(max(next_at - time.monotonic(), 0))
         if finish:
             load.process.wait(harness.PATIENCE * 10)
     return observe(load.result, triggers, before)

@@ -4,7 +4,7 @@ import time
 
 import trial
 from table import Line
-from workbench import VERSION_HEADER, harness, median
+from workbench import harness, median
 
 BAD = {
     "crashes at start": (["--fail-start", "3"], "exited 3"),
@@ -42,7 +42,7 @@ def bad_releases(bench):
         address = f"127.0.0.1:{harness.free_port()}"
         s = harness.Supervisor(bench, configuration(address))
         bad, good, kept = [], [], 0
-        with harness.Load(address, "--clients", "64", "--rate", str(trial.RATE), "--version-header", VERSION_HEADER) as load:
+        with harness.Load(address, *trial.ORDINARY) as load:
             for _ in range(rounds):
                 live = s.pids()
                 took, reason = upgrade_to(s, "rolled_back", address, *options)

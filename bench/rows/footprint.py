@@ -30,7 +30,8 @@ def footprint(bench):
         s.upgrade()
     seen = memory(s.process.pid)
     pss, dirty = seen["Pss"], seen["Private_Dirty"]
-    yield Line("handoffd, one service, steady: PSS", f"{pss} KiB (RSS {seen['Rss']} KiB)", bar="≤ 4 MiB", met=pss <= 4096)
+    yield Line("handoffd, one service, steady: PSS", f"{pss} KiB (RSS {seen['Rss']} KiB)", bar="≤ 4 MiB",
+               met=pss <= 4096)
     yield Line("handoffd, one service, steady: private dirty", f"{dirty} KiB", bar="≤ 1.5 MiB", met=dirty <= 1536)
 
 

@@ -5,8 +5,6 @@ import trial
 from table import Line, at_most, ratio
 from workbench import median
 
-ORDINARY = ["--clients", "64", "--rate", str(trial.RATE)]
-
 
 def switch(bench):
     pair = contestants.Ours(bench), contestants.Floor(bench)
@@ -16,17 +14,17 @@ def switch(bench):
     # In turns, so that what else the machine does meets both.
     for _ in range(4):
         for one, sum_of in zip(pair, seen, strict=True):
-            sum_of.merge(trial.run(one, bench.pick(10, 5), ORDINARY, interval=0.2))
+            sum_of.merge(trial.run(one, bench.pick(10, 5), trial.ORDINARY, interval=0.2))
     ours, floor = seen
-    new = ratio(median(ours.first_new), median(floor.first_new))
-    old = ratio(median(ours.last_old), median(floor.last_old))
-    yield Line(f"trigger → first reply of the new version, median of {ours.upgrades} upgrades",
-               f"{median(ours.first_new):.2f} ms (max {max(ours.first_new):.1f})",
-               f"floor: {median(floor.first_new):.2f} ms (max {max(floor.first_new):.1f})", new, "≤ 1.5", at_most(new, 1.5))
-    yield Line("trigger → last reply of the old version", f"{median(ours.last_old):.2f} ms (max {max(ours.last_old):.1f})",
-               f"floor: {median(floor.last_old):.2f} ms (max {max(floor.last_old):.1f})", old, "≤ 1.5", at_most(old, 1.5))
-    yield Line("failed requests in these upgrades", f"{ours.failed} of {ours.total:,}", f"floor: {floor.failed} of {floor.total:,}",
-               bar="0", met=ours.failed == 0)
+    for what, times in {
+        f"trigger → first reply of the new version, median of {ours.upgrades} upgrades": (ours.first_new, floor.first_new),
+        "trigger → last reply of the old version": (ours.last_old, floor.last_old),
+    }.items():
+        over = ratio(median(times[0]), median(times[1]))
+        mine, least = (f"{median(one):.2f} ms (max {max(one):.1f})" for one in times)
+        yield Line(what, mine, f"floor: {least}", over, "≤ 1.5", at_most(over, 1.5))
+    yield Line("failed requests in these upgrades", f"{ours.failed} of {ours.total:,}",
+               f"floor: {floor.failed} of {floor.total:,}", bar="0", met=ours.failed == 0)
 
 
 def slow_start(bench):
@@ -35,7 +33,7 @@ def slow_start(bench):
     for one in (contestants.Ours(bench, ["--start-delay", "500"]), contestants.Floor(bench, ["--start-delay", "500"])):
         one.start()
         one.window, one.pause = 0.6, 0.6
-        results.append(trial.run(one, upgrades, ORDINARY))
+        results.append(trial.run(one, upgrades, trial.ORDINARY))
     ours, floor = results
     yield Line(f"service needs 500 ms to start, {upgrades} upgrades: p99 in the 600 ms after a trigger / between",
                f"{ours.tail()}; {ours.lost()}; {ours.switching()}",

@@ -55,6 +55,6 @@ def launch(bench):
 
 def ready_to_switched(bench):
     took = gaps(upgrade_moments(bench, bench.pick(100, 20)), "ready", "term")
-    yield Line(f"READY=1 sent by the new → SIGTERM arrived at the old, median of {len(took)} (shared sockets: both answer "
-               "until then)", f"{median(took):.0f} µs (p90 {quantile(took, 0.9):.0f})", bar="≤ 1 ms",
+    yield Line(f"READY=1 sent by the new → SIGTERM arrived at the old, median of {len(took)} (shared sockets: both "
+               "answer until then)", f"{median(took):.0f} µs (p90 {quantile(took, 0.9):.0f})", bar="≤ 1 ms",
                met=median(took) <= 1000)

@@ -21,15 +21,15 @@ def capacity(bench, address):
 
 
 def full_load(bench):
-    requests, upgrades = bench.pick(1_050_000, 60_000), bench.pick(100, 20)
+    requests, upgrades = bench.pick(1_050_000, 100_000), bench.pick(100, 20)
     ours = contestants.Ours(bench)
     ours.start()
     fastest = capacity(bench, ours.address)
     rate = fastest * NEAR_SATURATION
     bench.say(f"{rate:.0f} of {fastest:.0f} requests/s for {requests / rate:.0f} s")
     options = ["--clients", "512", "--sources", SOURCES, "--rate", str(rate), "-n", str(requests)]
-    seen = trial.run(ours, upgrades, options, interval=0.95 * requests / rate / upgrades, finish=True)
-    enough = seen.total >= bench.pick(1_000_000, 30_000)
+    seen = trial.run(ours, upgrades, options, interval=0.9 * requests / rate / upgrades, finish=True)
+    enough = seen.total >= bench.pick(1_000_000, 90_000)
     what = f"{seen.upgrades} upgrades at full load, new connection per request"
     yield Line(what, f"{seen.lost()}; {rate:.0f} requests/s of {fastest:.0f} possible, {seen.unsent} not sent in time",
                bar="0 failed of ≥ 1,000,000", met=seen.failed == 0 and enough)
@@ -43,7 +43,7 @@ def calm_latency(bench):
     seen = []
     for one in pair:
         one.start()
-        seen.append(trial.run(one, upgrades, ["--clients", "64", "--rate", str(trial.RATE)], interval=0.25))
+        seen.append(trial.run(one, upgrades, trial.ORDINARY, interval=0.25))
     ours, floor = seen
     yield Line(f"p99 in the 50 ms after a trigger / between, {trial.RATE} requests/s, {upgrades} upgrades", ours.tail(),
                f"floor: {floor.tail()}, ratio {floor.tail_ratio():.3g}", ours.tail_ratio(), "≤ 1.5",

@@ -12,7 +12,7 @@ def measure(bench, kind):
     one = kind(bench)
     one.start()
     bench.say(one.name)
-    seen = trial.run(one, bench.pick(20, 5), ["--clients", "64", "--rate", str(trial.RATE)])
+    seen = trial.run(one, bench.pick(20, 5), trial.ORDINARY)
     one.stop()
     return seen
 
@@ -25,6 +25,6 @@ def peers(bench):
     ours = measure(bench, contestants.Ours)
     for kind in PEERS:
         theirs = measure(bench, kind)
-        yield Line(f"{theirs.upgrades} upgrades, {trial.RATE} requests/s: failed; first new, last old; p99 in upgrades / between "
-                   "(ratio: of first new)", story(ours), f"{kind.name}: {story(theirs)}",
+        yield Line(f"{theirs.upgrades} upgrades, {trial.RATE} requests/s: failed; first new, last old; p99 in upgrades / "
+                   "between (ratio: of first new)", story(ours), f"{kind.name}: {story(theirs)}",
                    ratio(median(ours.first_new), median(theirs.first_new)))

@@ -31,5 +31,6 @@ def throughput(bench):
         ratios = sorted(mine / theirs for mine, theirs in pairs)
         yield Line(f"throughput, {name}, median of {len(pairs)} interleaved pairs",
                    f"{median([mine for mine, _ in pairs]):,.0f} requests/s",
-                   f"bare: {median([theirs for _, theirs in pairs]):,.0f} (pairs from {ratios[0]:.3f} to {ratios[-1]:.3f})",
+                   f"bare: {median([theirs for _, theirs in pairs]):,.0f} "
+                   f"(pairs from {ratios[0]:.3f} to {ratios[-1]:.3f})",
                    median(ratios), "≥ 0.99", median(ratios) >= 0.99)

@@ -251,6 +251,8 @@ class Supervisor:
                               timeout=patience, stdin=subprocess.DEVNULL, **options)
 
     def log_text(self):
+        if not os.path.exists(self.log):
+            return ""
         with open(self.log, errors="replace") as f:
             return f.read()
 
@@ -274,7 +276,7 @@ class Supervisor:
                 self.process.wait()
         if self.events:
             self.events.connection.close()
-        log = self.log_text() if os.path.exists(self.log) else ""
+        log = self.log_text()
         shutil.rmtree(self.directory, ignore_errors=True)
         for mark in ("AddressSanitizer", "LeakSanitizer", "runtime error:"):
             self.test.assertNotIn(mark, log, "a sanitizer complained")
