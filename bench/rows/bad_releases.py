@@ -11,6 +11,8 @@ BAD = {
     "hangs (ready timeout 1 s)": (["--never-ready"], "not ready"),
 }
 
+CALM = 0.2  # seconds of load between two releases
+
 
 def configuration(address, *options):
     words = ", ".join(f'"{word}"' for word in (harness.DEMO_SERVICE, *options))
@@ -44,10 +46,12 @@ def bad_releases(bench):
         bad, good, kept = [], [], 0
         with harness.Load(address, *trial.ORDINARY) as load:
             for _ in range(rounds):
+                time.sleep(CALM)
                 live = s.pids()
                 took, reason = upgrade_to(s, "rolled_back", address, *options)
                 kept += s.pids() == live and why in reason
                 bad.append(took)
+                time.sleep(CALM)
                 good.append(upgrade_to(s, "promoted", address)[0])
         result = load.result
         yield Line(f"{rounds} releases, each {name}, a good one after each",

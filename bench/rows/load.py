@@ -9,7 +9,7 @@ from table import Line, at_most
 from workbench import harness, median
 
 SOURCES = "100"  # each source address brings ephemeral ports of its own
-NEAR_SATURATION = 0.75
+NEAR_SATURATION = 0.6  # of what closed-loop clients reach: beyond it, planned requests pile up without any upgrade
 
 
 def capacity(bench, address):
@@ -29,10 +29,10 @@ def full_load(bench):
     bench.say(f"{rate:.0f} of {fastest:.0f} requests/s for {requests / rate:.0f} s")
     options = ["--clients", "512", "--sources", SOURCES, "--rate", str(rate), "-n", str(requests)]
     seen = trial.run(ours, upgrades, options, interval=0.9 * requests / rate / upgrades, finish=True)
-    enough = seen.total >= bench.pick(1_000_000, 90_000)
+    wanted = bench.pick(1_000_000, 90_000)
     what = f"{seen.upgrades} upgrades at full load, new connection per request"
     yield Line(what, f"{seen.lost()}; {rate:.0f} requests/s of {fastest:.0f} possible, {seen.unsent} not sent in time",
-               bar="0 failed of ≥ 1,000,000", met=seen.failed == 0 and enough)
+               bar=f"0 failed of ≥ {wanted:,}", met=seen.failed == 0 and seen.total >= wanted)
     yield Line("the same: p99 in the 50 ms after a trigger / between (no core is free here)", seen.tail(),
                ratio=seen.tail_ratio())
 

@@ -1,5 +1,6 @@
 #include "instance_table.hpp"
 
+#include <os/connections.hpp>
 #include <os/launch.hpp>
 #include <os/pidfd.hpp>
 #include <os/process_tree.hpp>
@@ -290,6 +291,8 @@ void instance_table::kill(instance_id const& id) {
   auto found = running_.find(id);
   if (found == running_.end()) return;
   running& r = *found->second;
+  if (auto lost = count_connections(r.main()); lost > 0)
+    tell(log_level::warning, id, "is killed with " + std::to_string(lost) + " open connections");
   if (r.cgroup) (void)r.cgroup->kill_all();
   if (r.adopted) (void)r.adopted->signal(SIGKILL);
   if (auto killed = r.launched.kill_group(); !killed && !r.adopted)

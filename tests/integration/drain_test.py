@@ -15,6 +15,7 @@ class Drain(puppet.TestCase):
     def test_one_that_is_deaf_is_killed_at_the_deadline_with_its_group_and_orphans(self):
         # A child in its group, and one that left: forked twice, in a session of its own.
         code = f"""{DEAF}
+kept.append(socket.socketpair())
 def record():
     with open({self.path('children')!r}, "a") as f: f.write(f"{{os.getpid()}}\\n")
 if os.fork() == 0:
@@ -34,6 +35,7 @@ while open({self.path('children')!r}).read().count("\\n") < 2: time.sleep(0.01)
         s.upgrade()
         harness.poll_until(lambda: not any(harness.is_alive(p) for p in pids), "all of the old generation to end")
         self.assertIn("still there after 300ms", s.log_text())
+        self.assertRegex(s.log_text(), r"is killed with [2-9] open connections")
         harness.poll_until(lambda: harness.children(s.process.pid) == s.pids(), "no zombie")
 
     def test_descendants_of_a_service_that_drains_well_end_too(self):

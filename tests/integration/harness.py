@@ -290,18 +290,39 @@ class Load:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.lines = []
+        self.changed = threading.Condition()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         return self
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.lines.append(json.loads(line))
+                self.changed.notify_all()
 
     def mark(self, name):
         """Begins a new window of latencies."""
         self.process.stdin.write(f"mark {name}\n")
         self.process.stdin.flush()
 
+    def wait_for_version(self, version):
+        """Until the first reply of a version has come (with --events)."""
+        with self.changed:
+            seen = self.changed.wait_for(
+                lambda: any(line.get("version") == str(version) for line in self.lines), timeout=PATIENCE)
+        if not seen:
+            raise AssertionError(f"no reply of version {version} in {PATIENCE:.0f} s: {self.lines[-5:]}")
+
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        out, _ = self.process.communicate(timeout=PATIENCE)
-        self.result = json.loads(out.strip().splitlines()[-1])
+        self.process.wait(PATIENCE)
+        self.reader.join(PATIENCE)
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.result = self.lines[-1]
 
 
 class TestCase(unittest.TestCase):

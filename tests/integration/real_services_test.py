@@ -76,12 +76,13 @@ class RealServices(harness.TestCase):
         before(1)
         supervisor = self.start()
         with harness.Load(target, "--clients", str(CLIENTS), "--version-pattern", VERSION, "--events") as load:
-            load.process.stdout.readline()  # the first replies are there
+            load.wait_for_version(1)
             for generation in range(2, UPGRADES + 2):
                 before(generation)
                 supervisor.upgrade()
                 for _ in range(ASKED):
                     self.assertEqual(ask(), generation, "the generation before is gone, but another one answers")
+                load.wait_for_version(generation)
         self.assertEqual([v["version"] for v in load.result["versions"]], [str(g) for g in range(1, UPGRADES + 2)])
         self.assertEqual(supervisor.stop(), 0)
         return load

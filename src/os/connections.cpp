@@ -1,0 +1,47 @@
+#include "connections.hpp"
+
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <filesystem>
+#include <string>
+
+namespace handoff {
+
+namespace {
+
+constexpr std::size_t most_looked_at = 10'000;
+
+bool is_connected_stream(int fd) {
+  int type = 0;
+  socklen_t length = sizeof type;
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 || type != SOCK_STREAM) return false;
+  sockaddr_storage peer;
+  length = sizeof peer;
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
+}
+
+}  // namespace
+
+std::size_t count_connections(process const& of) {
+  std::size_t connections = 0, looked_at = 0;
+  std::error_code problem;
+  auto directory = "/proc/" + std::to_string(of.pid()) + "/fd";
+  for (auto entry = std::filesystem::directory_iterator(directory, problem);
+       !problem && entry != std::filesystem::directory_iterator() && looked_at < most_looked_at;
+       entry.increment(problem), ++looked_at) {
+    auto link = std::filesystem::read_symlink(entry->path(), problem);
+    if (problem || !link.native().starts_with("socket:")) continue;
+    std::string number = entry->path().filename();
+    int theirs = -1;
+    std::from_chars(number.data(), number.data() + number.size(), theirs);
+    // Theirs stays open beside it, so that closing the duplicate cannot linger.
+    unique_fd ours(static_cast<int>(::syscall(SYS_pidfd_getfd, of.pidfd(), theirs, 0)));
+    if (ours && is_connected_stream(ours.get())) ++connections;
+  }
+  return connections;
+}
+
+}  // namespace handoff
