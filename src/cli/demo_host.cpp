@@ -103,6 +103,7 @@ class ready_socket {
   static result<ready_socket> open(std::string const& path) {
     ready_socket made;
     made.fd_ = unique_fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!made.fd_) return os_failure("making a socket");
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) return plain_failure(path + ": too long for a socket");
