@@ -101,7 +101,8 @@ ending followed_rollout::follow(connection stream, interruptions const& by) {
 std::optional<ending> followed_rollout::take(json const& event) {
   if (whole(event, "rollout") != number_) return std::nullopt;
   std::string kind = raw_text(event, "kind");
-  if (auto of_event = whole(event, "generation")) generation_ = of_event;
+  bool about_the_old = kind == "draining" || kind == "gone";
+  if (auto of_event = whole(event, "generation"); of_event && !about_the_old) generation_ = of_event;
   if (kind == "verdict") return take_verdict(event);
   if (err().terminal && !asked_.json)
     err().line(err().paint(colour::faint, of_.name + ": " + text(event, "text")));

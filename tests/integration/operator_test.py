@@ -1,0 +1,116 @@
+"""The operator's command against the supervisor that ships: exit codes, words, and what survives a restart."""
+
+import json
+import os
+import subprocess
+
+import harness
+
+
+class Operator(harness.TestCase):
+    def configuration(self, *options):
+        arguments = "".join(f', "{o}"' for o in options)
+        return f"""command = ["{harness.DEMO_SERVICE}"{arguments}]
+[[listener]]
+name = "http"
+address = "127.0.0.1:{self.port}"
+[drain]
+timeout = "5s"
+[ready]
+timeout = "20s"
+"""
+
+    def setUp(self):
+        self.port = harness.free_port()
+
+    def supervisor(self):
+        return harness.Supervisor(self, self.configuration())
+
+    def assert_ends(self, run, code):
+        self.assertEqual(run.returncode, code, f"{run.args}: {run.stdout}{run.stderr}")
+        return run
+
+    def test_upgrade_waits_and_tells_the_truth(self):
+        s = self.supervisor()
+        good = self.assert_ends(s.cli("upgrade", "--wait", "web"), 0)
+        self.assertIn("generation 2", good.stdout)
+        drained = self.assert_ends(s.cli("upgrade", "--wait", "--until", "drained", "web"), 0)
+        self.assertIn("generation 3", drained.stdout)
+        self.assertEqual([g["number"] for g in s.status()["generations"]], [3])
+
+        s.write(self.configuration("--fail-start", "7"))
+        bad = self.assert_ends(s.cli("upgrade", "--wait", "web"), 1)
+        self.assertIn("exited 7 before ready", bad.stderr)
+        self.assertEqual(s.status()["live"], 3)
+
+        s.write("nonsense = 1\n" + self.configuration())
+        refused = self.assert_ends(s.cli("upgrade", "--wait", "web"), 1)
+        self.assertRegex(refused.stderr, r"web\.toml:3:1: .*nonsense")
+
+    def test_giving_up_leaves_the_rollout_going(self):
+        s = self.supervisor()
+        s.write(self.configuration("--never-ready"))
+        self.assert_ends(s.cli("upgrade", "--wait", "--timeout", "200ms", "web"), 4)
+        self.assertEqual(s.status()["rollout"]["number"], 2)
+        self.assert_ends(s.cli("abort", "web"), 0)
+        s.events.wait("verdict", rollout=2, verdict="rolled_back", reason="aborted")
+        self.assert_ends(s.cli("abort", "web"), 5)
+
+    def test_rollback_goes_to_the_pinned_release_before(self):
+        s = self.supervisor()
+        self.assert_ends(s.cli("rollback", "web"), 5)
+        self.assert_ends(s.cli("upgrade", "--wait", "web"), 0)
+        self.assert_ends(s.cli("rollback", "--wait", "web"), 0)
+        self.assertEqual(s.status()["last"]["cause"], "rollback")
+
+    def test_status_tells_people_and_programs(self):
+        s = self.supervisor()
+        told = self.assert_ends(s.cli("status", "web"), 0).stdout
+        self.assertIn("generation 1", told)
+        self.assertIn(f"127.0.0.1:{self.port}", told)
+        table = self.assert_ends(s.cli("status"), 0).stdout
+        self.assertIn("web", table)
+        record = json.loads(self.assert_ends(s.cli("status", "--json", "web"), 0).stdout)
+        self.assertEqual((record["service"], record["live"], record["state"]), ("web", 1, "serving"))
+        self.assert_ends(s.cli("status", "nobody"), 3)
+
+    def test_history_survives_the_supervisor(self):
+        s = self.supervisor()
+        s.write(self.configuration("--fail-start", "7"))
+        s.upgrade("rolled_back")
+        self.assert_ends(s.cli("stop", "--wait", "web"), 0)
+        self.assertEqual(s.process.wait(harness.PATIENCE), 0)
+        s.write(self.configuration())
+        s.launch()
+        harness.poll_until(s._answers, "the control socket")
+        harness.poll_until(lambda: s.status()["live"], "a generation that serves")
+        lines = self.assert_ends(s.cli("history", "--json", "web"), 0).stdout.splitlines()
+        records = [json.loads(line) for line in lines]
+        self.assertEqual([(r["rollout"], r["verdict"]) for r in records],
+                         [(3, "promoted"), (2, "rolled_back"), (1, "promoted")])
+        self.assertIn("exited 7", records[1]["reason"])
+
+    def test_check_speaks_as_the_start_does(self):
+        s = self.supervisor()
+        self.assert_ends(s.cli("check", s.configuration), 0)
+        s.write("instances = 0\n" + self.configuration())
+        checked = self.assert_ends(s.cli("check", s.configuration), 2)
+        started = subprocess.run([harness.HANDOFFD, s.configuration], env=s.environment, capture_output=True, text=True)
+        self.assertEqual(started.returncode, 2)
+        for said in (checked.stderr, started.stderr):
+            self.assertIn("web.toml:3:", said)
+
+    def test_the_demonstration(self):
+        environment = {**os.environ, "HANDOFFD": harness.HANDOFFD, "HANDOFF_EXEC": harness.HANDOFF_EXEC,
+                       "HANDOFF_DEMO_SERVICE": harness.DEMO_SERVICE}
+        run = subprocess.run([harness.HANDOFF, "demo", "--json", "--upgrades", "3"], env=environment, text=True,
+                             capture_output=True, timeout=harness.PATIENCE)
+        self.assert_ends(run, 0)
+        naive, ours = (json.loads(line) for line in run.stdout.splitlines())
+        self.assertEqual(ours["failed"], 0)
+        self.assertGreater(ours["requests"], 100)
+        self.assertGreater(naive["requests"], 100)
+
+
+if __name__ == "__main__":
+    harness.main()
