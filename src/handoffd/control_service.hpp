@@ -33,6 +33,7 @@ class control_service {
 
   void hear(answer const&);
   void publish(json const& event);  // to everybody who watches
+  bool is_watched() const { return !watchers_.empty(); }
 
   // Whom the configuration lets call what from now on. The socket's group stays as it was opened.
   void set_allowed(control_settings const& s) { allowed_ = {s.allow.begin(), s.allow.end()}; }

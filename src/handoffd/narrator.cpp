@@ -65,16 +65,18 @@ ended_rollout narrator::end(fact const& f) {
   done.number = f.rollout;
   done.generation = f.generation;
   done.verdict = *f.verdict;
-  if (done.started.empty()) done.started = now_in_words();
-  done.seconds = std::chrono::duration<double>(loop::now() - begun_).count();
+  bool never_begun = done.started.empty();  // refused while it waited for another one
+  if (never_begun) done.started = now_in_words();
+  if (!never_begun) done.seconds = std::chrono::duration<double>(loop::now() - begun_).count();
   if (!succeeded(done.verdict)) done.output = last_words_(f.generation);
   return done;
 }
 
 void narrator::hear(fact const& f, state const& s) {
   std::string text = tell(f, s, names_);
-  json event = event_record(++sequence_, now_in_words(), f, text);
+  ++sequence_;
   journal_.write(level_of(f), text);
+  std::vector<std::string> output;
   switch (f.kind) {
     case fact_kind::started:
       begun_ = loop::now();
@@ -86,7 +88,7 @@ void narrator::hear(fact const& f, state const& s) {
     case fact_kind::verdict: {
       ended_rollout done = end(f);
       for (auto const& line : done.output) journal_.write(log_level::error, "  it wrote: " + line);
-      event["output"] = done.output;
+      output = done.output;
       write_history(done);
       history_.add(std::move(done));
       break;
@@ -94,7 +96,11 @@ void narrator::hear(fact const& f, state const& s) {
     default:
       break;
   }
-  if (control_ != nullptr) control_->publish(event);
+  if (control_ != nullptr && control_->is_watched()) {
+    json event = event_record(sequence_, now_in_words(), f, text);
+    if (f.verdict) event["output"] = std::move(output);
+    control_->publish(event);
+  }
   tell_systemd(f, s);
 }
 
