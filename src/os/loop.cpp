@@ -51,7 +51,8 @@ result<std::unique_ptr<loop>> loop::create() {
 loop::~loop() {
   // Handles that were closed are released in a turn of the loop; one that was told to stop wastes its first.
   constexpr int turns = 4;
-  for (int n = 0; n < turns && uv_loop_close(&state_->uv) == UV_EBUSY; ++n) uv_run(&state_->uv, UV_RUN_NOWAIT);
+  for (int n = 0; n < turns && uv_loop_close(&state_->uv) == UV_EBUSY; ++n)
+    uv_run(&state_->uv, UV_RUN_NOWAIT);
 }
 
 result<watch> loop::on_fd(int fd, readiness_of_fd what, std::function<void()> ready) {
