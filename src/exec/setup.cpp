@@ -44,8 +44,10 @@ int raise_ambient(std::uint64_t wanted) noexcept {
   std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
   if (::syscall(SYS_capget, &header, sets.data()) != 0) return errno;
   bool is_root = ::geteuid() == 0;
-  for (std::size_t half = 0; half < sets.size(); ++half) {
-    auto bits = static_cast<std::uint32_t>(wanted >> (32 * half));
+  std::array const halves{static_cast<std::uint32_t>(wanted), static_cast<std::uint32_t>(wanted >> 32)};
+  static_assert(halves.size() == _LINUX_CAPABILITY_U32S_3);
+  for (std::size_t half = 0; half < halves.size(); ++half) {
+    auto bits = halves[half];
     sets[half].inheritable = bits;
     if (!is_root) sets[half].permitted = sets[half].effective = bits;
   }

@@ -178,13 +178,14 @@ class Shortage(puppet.TestCase):
         most = 2  # the supervisor and one instance
         become = (f"import os, resource, sys\nresource.setrlimit(resource.RLIMIT_NPROC, ({most}, {most}))\n"
                   f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\nos.execv(sys.argv[1], sys.argv[1:])")
-        no_helper = {"ASAN_OPTIONS": "detect_leaks=0"}  # a leak check wants a process of its own
-        s = harness.Supervisor(self, self.demos(), wrapper=[harness.PYTHON, "-c", become], start=False,
-                               environment=no_helper)
+        # A sanitizer's leak check wants a process of its own.
+        no_helper = 'environment = { ASAN_OPTIONS = "detect_leaks=0" }\n'
+        s = harness.Supervisor(self, self.demos(service=no_helper), wrapper=[harness.PYTHON, "-c", become], start=False,
+                               environment={"ASAN_OPTIONS": "detect_leaks=0"})
         os.chown(s.directory, uid, uid)
         s.start()
         pids = s.pids()
-        s.write(self.demos(rest='[ready]\ntimeout = "500ms"\n' + puppet.BRISK))
+        s.write(self.demos(service=no_helper, rest='[ready]\ntimeout = "500ms"\n' + puppet.BRISK))
         self.assertIn("Resource temporarily unavailable", s.upgrade("rolled_back")["reason"])
         self.assert_live_untouched(s, pids)
         mark = s.events.mark()
