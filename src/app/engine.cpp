@@ -1,6 +1,8 @@
 #include "engine.hpp"
 
+#include <iterator>
 #include <variant>
+#include <vector>
 
 namespace handoff {
 
@@ -26,6 +28,7 @@ void engine::perform(action const& a) { std::visit(perform_with{ports_}, a); }
 
 void engine::run() {
   if (queue_.empty()) return;
+  std::vector<fact> told;  // when all is done: a log line must not stand before a launch
   while (!queue_.empty()) {
     event next{ports_.clock.now(), std::move(queue_.front())};
     queue_.pop_front();
@@ -33,8 +36,9 @@ void engine::run() {
     state_ = std::move(t.next);
     for (auto const& a : t.actions) perform(a);
     for (auto const& a : t.answers) ports_.audience.hear(a);
-    for (auto const& f : t.facts) ports_.audience.hear(f, state_);
+    told.insert(told.end(), std::make_move_iterator(t.facts.begin()), std::make_move_iterator(t.facts.end()));
   }
+  for (auto const& f : told) ports_.audience.hear(f, state_);
   ports_.clock.wake_at(next_deadline(state_));
   if (state_.lifecycle == lifecycle::stopped) ports_.audience.finish();
 }

@@ -1,12 +1,11 @@
 #include "conversation.hpp"
 
+#include <exec/kernel.hpp>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 #include <string_view>
 
@@ -30,11 +29,11 @@ int receive_one(int channel, Payload& payload, std::span<int> room, std::size_t&
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  ssize_t size = ::recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  if (size < 0) return errno == EAGAIN ? EBADMSG : errno;
+  long size = kernel::call(SYS_recvmsg, channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (size < 0) return size == -EAGAIN ? EBADMSG : static_cast<int>(-size);
   if ((message.msg_flags & MSG_CTRUNC) != 0)
     return EMFILE;  // the buffer fits all: our descriptor limit does not
-  if ((message.msg_flags & MSG_TRUNC) != 0 || size != static_cast<ssize_t>(sizeof payload)) return EBADMSG;
+  if ((message.msg_flags & MSG_TRUNC) != 0 || size != static_cast<long>(sizeof payload)) return EBADMSG;
 
   cmsghdr const* rights = CMSG_FIRSTHDR(&message);
   if (rights == nullptr || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS)
@@ -81,15 +80,13 @@ int receive(handed_over& handed) noexcept {
 
 int map_spec(int descriptor, std::span<std::byte const>& bytes) noexcept {
   constexpr int needed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-  int seals = ::fcntl(descriptor, F_GET_SEALS);
+  long seals = kernel::call(SYS_fcntl, descriptor, F_GET_SEALS);
   if (seals < 0 || (seals & needed) != needed) return EBADMSG;
-  struct stat status{};
-  if (::fstat(descriptor, &status) != 0) return errno;
-  auto size = static_cast<std::size_t>(status.st_size);
-  if (size == 0 || size > launch_bound::bytes) return EBADMSG;
-  void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (start == MAP_FAILED) return errno;
-  bytes = {static_cast<std::byte const*>(start), size};
+  long size = kernel::call(SYS_lseek, descriptor, 0, SEEK_END);
+  if (size <= 0 || size > static_cast<long>(launch_bound::bytes)) return EBADMSG;
+  long start = kernel::call(SYS_mmap, nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  if (start < 0) return static_cast<int>(-start);
+  bytes = {reinterpret_cast<std::byte const*>(start), static_cast<std::size_t>(size)};
   return 0;
 }
 
@@ -102,14 +99,14 @@ bool agrees(launch_view const& view, handed_over const& handed) noexcept {
 
 void give_up(int channel, launch_stage stage, int error_number) noexcept {
   talk::report report{talk::magic, static_cast<std::uint32_t>(stage), error_number};
-  ssize_t sent = -1;
-  do sent = ::send(channel, &report, sizeof report, MSG_NOSIGNAL | MSG_DONTWAIT);
-  while (sent < 0 && errno == EINTR);
+  constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  long sent = -EINTR;
+  while (sent == -EINTR) sent = kernel::call(SYS_sendto, channel, &report, sizeof report, flags, nullptr, 0);
   if (sent < 0 && stage == launch_stage::conversation) {
     constexpr std::string_view hint = "handoff-exec: only handoffd can start this\n";
-    [[maybe_unused]] ssize_t told = ::write(STDERR_FILENO, hint.data(), hint.size());
+    kernel::call(SYS_write, STDERR_FILENO, hint.data(), hint.size());
   }
-  ::_exit(exit_not_launched);
+  for (;;) kernel::call(SYS_exit_group, exit_not_launched);
 }
 
 }  // namespace handoff
