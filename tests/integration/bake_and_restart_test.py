@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import unittest
 
 import harness
 import puppet
@@ -241,6 +242,17 @@ class Gates(puppet.TestCase):
         s.write(self.demos(rest=puppet.BRISK + f'[hooks]\nready = {{ command = ["{hang}"], timeout = "300ms" }}\n'))
         self.assertIn("ready hook: no end in time", s.upgrade("rolled_back")["reason"])
         harness.poll_until(lambda: not harness.is_alive(int(self.read("child"))), "the hook's child to end")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root may run a hook as somebody else")
+    def test_a_hook_runs_as_the_user_that_it_names_and_else_as_the_services(self):
+        def hook(name):
+            return self.script(name, f"(id -un; id -Gn) > {self.path(name)}.said")
+        os.chmod(self.directory, 0o777)
+        hooks = f'preflight = {{ command = ["{hook("named")}"], user = "daemon" }}\nready = ["{hook("unnamed")}"]\n'
+        s = harness.Supervisor(self, self.demos(rest=puppet.BRISK + "[hooks]\n" + hooks, service='user = "nobody"'))
+        self.assertEqual(self.read("named.said").split(), ["daemon", "daemon"])
+        self.assertEqual(self.read("unnamed.said").split(), ["nobody", "nogroup"])
+        self.assertEqual(s.stop(), 0)
 
     def test_a_missing_hook_is_a_failed_hook(self):
         s = harness.Supervisor(self, self.demos())

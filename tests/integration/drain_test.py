@@ -10,6 +10,16 @@ DEAF = "deaf = True"
 SHORT = '[drain]\ntimeout = "300ms"\nkill-timeout = "500ms"\n'
 LONG = '[drain]\ntimeout = "1h"\n'
 
+# What a service forks notes its pid in a file, and the service waits for so many of them.
+RECORDING = """
+recorded, noted = os.pipe()
+def record(path):
+    with open(path, "a") as f: f.write(f"{os.getpid()}\\n")
+    os.write(noted, b".")
+def await_records(count):
+    for _ in range(count): os.read(recorded, 1)
+"""
+
 
 class Drain(puppet.TestCase):
     def test_one_that_is_deaf_is_killed_at_the_deadline_with_its_group_and_orphans(self):
@@ -150,7 +160,7 @@ class Stop(puppet.TestCase):
 
     def test_a_daemon_of_the_service_and_its_own_daemons_do_not_outlive_the_stop(self):
         # Each is a session of its own and the next one's parent: killing one makes an orphan of the next.
-        code = f"""
+        code = f"""{RECORDING}
 if os.fork() == 0:
     for depth in range(4):
         os.setsid()

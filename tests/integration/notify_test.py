@@ -60,7 +60,7 @@ for _ in range(8):
         s = harness.Supervisor(self, self.demos())
         s.write(self.puppets(slow, rest=puppet.BRISK + ready.format("700ms", "1h")))
         s.upgrade()
-        s.write(self.puppets("notify('EXTEND_TIMEOUT_USEC=60000000')\ntime.sleep(1000)",
+        s.write(self.puppets("notify('EXTEND_TIMEOUT_USEC=60000000')\nsignal.pause()",
                              rest=puppet.BRISK + ready.format("200ms", "700ms")))
         self.assertIn("not ready in", s.upgrade("rolled_back")["reason"])
 
@@ -81,7 +81,7 @@ answer = select.select([read], [], [], 30)[0] == [read]
 pid = os.fork()
 if pid == 0:
     os.setsid()
-    while True: time.sleep(1000)
+    while True: signal.pause()
 notify(f"MAINPID={pid}")
 answer = pid
 """
@@ -105,7 +105,7 @@ answer = pid
 pid = os.fork()
 if pid == 0:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    while True: time.sleep(1000)
+    while True: signal.pause()
 notify(f"MAINPID={pid}")
 answer = pid
 """
