@@ -36,9 +36,9 @@ command_number run(turn& t, command c, duration timeout) {
   return c.number;
 }
 
-void run_hook_aside(turn& t, hook at, generation_number g) {
+void run_hook_aside(turn& t, hook at, generation_number g, rollout_number r) {
   auto timeout = t.s.policy.hooks[static_cast<std::size_t>(at)];
-  if (timeout) run(t, {.what = command::purpose::hook, .at = at, .generation = g}, *timeout);
+  if (timeout) run(t, {.what = command::purpose::hook, .at = at, .generation = g, .rollout = r}, *timeout);
 }
 
 void cancel(turn& t, command_number number) {

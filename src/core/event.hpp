@@ -35,6 +35,7 @@ struct policy_changed {  // `handoff reload`
 
 struct prepared {
   rollout_number rollout{};
+  generation_number number{};
   generation_policy generation;
   operator_policy policy;
 };

@@ -193,7 +193,8 @@ bool remove_gone(turn& t) {
   t.s.generations.erase(found);
   t.tell({.kind = fact_kind::gone, .rollout = gone.dismissed_by, .generation = gone.number});
   if (gone.number != t.s.previous) t.perform(act::forget{gone.number});
-  if (gone.served && t.s.lifecycle == lifecycle::running) run_hook_aside(t, hook::drained, gone.number);
+  if (gone.served && t.s.lifecycle == lifecycle::running)
+    run_hook_aside(t, hook::drained, gone.number, gone.dismissed_by);
   if (gone.dismissed_by != rollout_number{}) tell_settled(t, gone.dismissed_by);
   return true;
 }
@@ -210,6 +211,7 @@ void run_due_probes(turn& t) {
       bool due = i.phase == instance_phase::starting && i.probe == command_number{} && i.probe_at <= t.now;
       if (!due) continue;
       command probe{.what = command::purpose::probe, .instance = i.id, .generation = g.number};
+      if (g.role == role::candidate) probe.rollout = t.s.rollout->number;
       i.probe = run(t, probe, i.until - t.now);
     }
   }

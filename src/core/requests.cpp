@@ -7,14 +7,12 @@ namespace {
 
 rollout_number take_number(turn& t) { return t.s.last_rollout = next(t.s.last_rollout); }
 
-// However many triggers come during a rollout, one rollout follows it. A new configuration includes a repair.
+// However many triggers come during a rollout, one rollout follows it.
 rollout_number queue(turn& t, cause why) {
   if (!t.s.pending) {
     t.s.pending = trigger{take_number(t), why, {}};
     t.tell(
         {.kind = fact_kind::queued, .rollout = t.s.pending->number, .detail = std::string(to_string(why))});
-  } else if (t.s.pending->cause == cause::repair) {
-    t.s.pending->cause = why;
   }
   return t.s.pending->number;
 }
@@ -52,7 +50,8 @@ bool begin_pending(turn& t) {
 
 void expire_retry(turn& t) {
   bool due = t.s.retry_at && *t.s.retry_at <= t.now && !t.s.rollout;
-  if (due) begin(t, {take_number(t), cause::retry, {}});
+  if (due)
+    begin(t, {take_number(t), t.s.with_role(role::live) == nullptr ? cause::retry : cause::repair, {}});
 }
 
 void on(turn& t, upgrade_requested const& e) {
@@ -110,10 +109,13 @@ void on(turn& t, listener_shut const& e) {
   t.tell({.kind = fact_kind::listener_reopened, .generation = suspect(t.s), .listener = e.listener});
 }
 
-// Whoever holds the socket that was replaced hears nothing any more: live is launched anew, as it is.
+// Whoever holds the socket that was replaced hears nothing any more: live is launched anew, as it is. A
+// rollout under way may bring somebody who hears; its end decides.
 void on(turn& t, listener_replaced const&) {
-  bool needed = t.s.lifecycle == lifecycle::running && t.s.with_role(role::live) != nullptr;
-  if (needed) begin_or_queue(t, cause::repair);
+  t.s.deaf_up_to = t.s.last_generation;
+  bool needed = t.s.lifecycle == lifecycle::running && !t.s.rollout && t.s.with_role(role::live) != nullptr;
+  if (needed && !t.s.retry_at) t.s.retry_at = t.now;
+  expire_retry(t);
 }
 
 }  // namespace handoff

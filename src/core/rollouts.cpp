@@ -20,7 +20,9 @@ void tell_stage(turn& t, rollout const& r, std::string stage) {
 
 void enter(turn& t, rollout& r, hook_step const& step) {
   duration timeout = *r.policy.hooks[static_cast<std::size_t>(step.at)];
-  r.hook = run(t, {.what = command::purpose::hook, .at = step.at, .generation = r.candidate}, timeout);
+  r.hook =
+      run(t, {.what = command::purpose::hook, .at = step.at, .generation = r.candidate, .rollout = r.number},
+          timeout);
 }
 
 void enter(turn& t, rollout& r, start_step const& step) {
@@ -97,16 +99,16 @@ void promote(turn& t, rollout const& r) {
   }
   candidate.role = role::live;
   candidate.served = true;
-  t.s.failed_starts = 0;
 }
 
-// Nothing changes for live. When there is none, the start is tried again, for ever.
-void give_up(turn& t, rollout const& r) {
-  if (generation* candidate = t.s.with_role(role::candidate)) dismiss(t, *candidate, r.number);
-  bool nothing_serves = t.s.with_role(role::live) == nullptr && t.s.lifecycle == lifecycle::running;
-  if (!nothing_serves) return;
-  ++t.s.failed_starts;
-  t.s.retry_at = t.now + backoff(t.s.policy.restart, t.s.failed_starts);
+// When nothing serves, or live is deaf, a start is tried again, for ever.
+void plan_retry(turn& t, cause ended) {
+  generation const* live = t.s.with_role(role::live);
+  bool needed = t.s.lifecycle == lifecycle::running && (live == nullptr || t.s.is_deaf(*live));
+  bool was_tried = live == nullptr || ended == cause::repair;
+  t.s.failed_starts = needed && was_tried ? t.s.failed_starts + 1 : 0;
+  if (needed)
+    t.s.retry_at = t.now + (was_tried ? backoff(t.s.policy.restart, t.s.failed_starts) : duration{});
 }
 
 }  // namespace
@@ -144,8 +146,9 @@ void run_due_checks(turn& t) {
     auto& check = r.checks[n];
     bool wanted = baking ? r.policy.checks[n].during_bake : !check.passed;
     if (!wanted || check.running != command_number{} || check.next_run > t.now) continue;
-    check.running = run(t, {.what = command::purpose::check, .check = n, .generation = r.candidate},
-                        r.policy.checks[n].timeout);
+    check.running =
+        run(t, {.what = command::purpose::check, .check = n, .generation = r.candidate, .rollout = r.number},
+            r.policy.checks[n].timeout);
   }
 }
 
@@ -185,9 +188,10 @@ void conclude(turn& t, verdict v) {
   cancel_commands_of(t, ended);
   if (v.kind == verdict_kind::promoted)
     promote(t, ended);
-  else
-    give_up(t, ended);
-  if (v.kind == verdict_kind::rolled_back) run_hook_aside(t, hook::failed, ended.candidate);
+  else if (generation* candidate = t.s.with_role(role::candidate))
+    dismiss(t, *candidate, ended.number);
+  plan_retry(t, ended.cause);
+  if (v.kind == verdict_kind::rolled_back) run_hook_aside(t, hook::failed, ended.candidate, ended.number);
   t.tell({.kind = fact_kind::verdict,
           .rollout = ended.number,
           .generation = ended.candidate,
@@ -204,12 +208,12 @@ void tell_settled(turn& t, rollout_number number) {
 void on(turn& t, prepared const& e) {
   bool wanted =
       t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
-  if (!wanted) return t.perform(act::forget{t.s.last_generation});
+  if (!wanted) return t.perform(act::forget{e.number});
   rollout& r = *t.s.rollout;
   t.s.policy = e.policy;
   r.policy = e.policy;
   r.phase = rollout_phase::executing;
-  r.candidate = t.s.last_generation;
+  r.candidate = e.number;
   r.plan = expand(e.policy, e.generation, t.s.with_role(role::live) == nullptr);
   r.checks.resize(e.policy.checks.size());
   t.s.generations.push_back({.number = r.candidate, .policy = e.generation});

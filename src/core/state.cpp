@@ -89,9 +89,9 @@ std::optional<instant> next_deadline(state const& s) {
   });
   for (auto const& g : s.generations) {
     for (auto const& i : g.instances) consider(e, i, g.policy.when, !launching);
-    bool calming = s.degraded && g.role == role::live && std::ranges::all_of(g.instances, [](auto const& i) {
-                     return i.phase == instance_phase::ready;
-                   });
+    bool calming =
+        s.degraded && g.role == role::live && !s.is_deaf(g) &&
+        std::ranges::all_of(g.instances, [](auto const& i) { return i.phase == instance_phase::ready; });
     if (calming) e.consider(g.crashes.calm_at(s.policy.restart));
   }
   for (auto const& c : s.commands) e.consider(c.deadline);

@@ -92,6 +92,7 @@ struct command {
   std::size_t check = 0;      // purpose::check
   instance_id instance;       // purpose::probe
   generation_number generation{};
+  rollout_number rollout{};  // whose it is; 0: a probe of a restart
   instant deadline{};
 };
 
@@ -108,12 +109,14 @@ struct state {
   generation_number last_generation{};
   rollout_number last_rollout{};
   command_number last_command{};
-  std::optional<instant> retry_at;  // nothing serves: the next try
+  generation_number deaf_up_to{};   // these and older ones hold a listening socket that was replaced
+  std::optional<instant> retry_at;  // nothing serves, or live is deaf: the next try
   std::uint32_t failed_starts = 0;  // in a row
   bool degraded = false;
 
   generation const* with_role(role) const;
   generation const* find(generation_number) const;
+  bool is_deaf(generation const& g) const { return g.number <= deaf_up_to; }
   generation* with_role(role);
   generation* find(generation_number);
   instance* find(instance_id const&);  // nothing for an earlier incarnation

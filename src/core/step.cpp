@@ -17,13 +17,17 @@ void on(turn& t, time_passed const&) {
 
 std::string why_degraded(state const& s) {
   if (s.with_role(role::live) == nullptr) return "nothing serves yet: the start fails and is tried again";
-  return "generation " + std::to_string(number(s.with_role(role::live)->number)) + " crashes again and again";
+  generation const& live = *s.with_role(role::live);
+  std::string name = "generation " + std::to_string(number(live.number));
+  return name + (s.is_deaf(live) ? " holds a socket that was replaced, and its repair fails"
+                                 : " crashes again and again");
 }
 
 bool is_degraded(turn const& t) {
   generation const* live = t.s.with_role(role::live);
   if (t.s.lifecycle != lifecycle::running) return false;
   if (live == nullptr) return t.s.failed_starts > 0;
+  if (t.s.is_deaf(*live) && t.s.failed_starts > 0) return true;
   if (live->crashes.exhausted(t.now, t.s.policy.restart)) return true;
   bool calm = all_ready(*live) && live->crashes.calm_at(t.s.policy.restart) <= t.now;
   return t.s.degraded && !calm && !live->crashes.recent().empty();

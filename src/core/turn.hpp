@@ -46,7 +46,7 @@ void on(turn&, watchdog_pulled const&);
 // ---- commands.cpp
 
 command_number run(turn&, command, duration timeout);
-void run_hook_aside(turn&, hook, generation_number);  // nobody waits for it
+void run_hook_aside(turn&, hook, generation_number, rollout_number);  // nobody waits for it
 void cancel(turn&, command_number);
 void expire_commands(turn&);
 void on(turn&, command_finished const&);

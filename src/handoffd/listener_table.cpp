@@ -10,7 +10,8 @@ constexpr duration reopen_again{100};
 
 bool same_door(listener_settings const& a, listener_settings const& b) {
   bool by_name = std::holds_alternative<systemd_address>(a.address);
-  return a.address == b.address && a.type == b.type && (!by_name || a.name == b.name);
+  return a.address == b.address && a.type == b.type && a.options.interface == b.options.interface &&
+         (!by_name || a.name == b.name);
 }
 
 // What can change while the socket stays open is the backlog.

@@ -114,10 +114,9 @@ result<> insert_descriptors(std::vector<std::string>& texts, std::span<std::stri
 
 }  // namespace
 
-std::expected<release, no_release> make_release(generation_number number, service_settings const& s,
-                                                std::vector<named_listener> listeners) {
+std::expected<release, no_release> make_release(generation_number number, service_settings const& s) {
   auto bad = [](error const& e) { return std::unexpected(no_release{false, e.message()}); };
-  release r{.number = number, .service = s, .listeners = std::move(listeners)};
+  release r{.number = number, .service = s};
   auto who = resolve_account(s.user, s.group, s.supplementary_groups);
   if (!who) return bad(who.error());
   r.identity = std::move(*who);

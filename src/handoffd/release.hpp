@@ -34,9 +34,9 @@ struct no_release {
   std::string reason;
 };
 
-// Looks up users, reads the environment files, resolves symlinks and pins the executable.
-std::expected<release, no_release> make_release(generation_number, service_settings const&,
-                                                std::vector<named_listener>);
+// Looks up users, reads the environment files, resolves symlinks and pins the executable. Without listeners
+// yet.
+std::expected<release, no_release> make_release(generation_number, service_settings const&);
 
 // What an instance or a command of a release gets beside its own arguments and variables.
 struct launch_extras {

@@ -23,6 +23,9 @@ std::optional<std::string> why_not(settings const& was, settings const& is) {
   if (is.service.name != was.service.name)
     return "[service] name cannot change from '" + was.service.name + "' to '" + is.service.name +
            "' while the supervisor runs";
+  if (is.control.group != was.control.group)
+    return "[control] group cannot change from '" + was.control.group + "' to '" + is.control.group +
+           "' while the supervisor runs: its socket keeps the group it was opened with";
   return {};
 }
 
@@ -53,13 +56,15 @@ std::expected<release, verdict> release_book::make_from_file(generation_number n
   auto read = read_configuration(path_);
   if (!read) return refuse(joined(read.error()));
   if (auto why = why_not(current_, *read)) return refuse(*why);
-  auto listeners = listeners_.configure(read->listeners);
-  if (!listeners) return refuse(listeners.error().message());
-  auto made = make_release(number, read->service, std::move(*listeners));
+  auto made = make_release(number, read->service);
   if (!made) {
     auto kind = made.error().executable_is_bad ? verdict_kind::rolled_back : verdict_kind::refused;
     return std::unexpected(verdict{kind, made.error().reason});
   }
+  // Last of all that can fail: who is refused leaves no listener behind.
+  auto listeners = listeners_.configure(read->listeners);
+  if (!listeners) return refuse(listeners.error().message());
+  made->listeners = std::move(*listeners);
   current_ = std::move(*read);
   changed_(current_);
   return std::move(*made);
@@ -70,7 +75,7 @@ void release_book::add(act::prepare const& a, release r) {
   listeners_.keep(a.generation, r.listeners);
   auto policy = generation_policy_of(r.service);
   releases_.insert_or_assign(a.generation, std::move(r));
-  post_(prepared{a.rollout, policy, operator_policy_of(current_)});
+  post_(prepared{a.rollout, a.generation, policy, operator_policy_of(current_)});
 }
 
 void release_book::prepare(act::prepare const& a) {

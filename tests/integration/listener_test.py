@@ -84,6 +84,32 @@ class Shared(ListenerCase):
         self.assertEqual(s.events.wait("verdict")["verdict"], "promoted")
         self.assertEqual(puppet.ask(path), 2)
 
+    def test_a_repair_is_not_lost_behind_a_rollout_that_fails(self):
+        path = self.path("door")
+        s = harness.Supervisor(self, self.puppets(addresses=["unix:" + path]))
+        s.write(self.puppets(addresses=["unix:" + path], rest=puppet.BRISK + '[rollout]\nbake = "1h"\n'))
+        s.events.wait("serving", rollout=s.call("Upgrade")["rollout"])
+        self.tell("served[0].shutdown(socket.SHUT_RDWR)")
+        s.events.wait("listener_reopened")
+        s.write("not even toml")
+        refused = s.call("Upgrade")["rollout"]
+        s.call("Abort")
+        self.assertEqual(s.events.wait("verdict", rollout=refused)["verdict"], "refused")
+        repaired = s.events.wait("serving", rollout=refused + 1)["generation"]
+        self.assertEqual(s.status()["rollout"]["cause"], "repair")
+        self.assertEqual(puppet.ask(path), repaired)
+
+    def test_the_same_address_on_two_interfaces_is_two_listeners(self):
+        others = [name for name in os.listdir("/sys/class/net") if name != "lo"]
+        if os.geteuid() != 0 or not others:
+            self.skipTest("needs root and a second network interface")
+        doors = "".join(f'[[listener]]\nname = "{name}"\naddress = "0.0.0.0:{self.port}"\ninterface = "{name}"\n'
+                        for name in ("lo", others[0]))
+        s = harness.Supervisor(self, f"command = {json.dumps(puppet.demo())}\n{doors}{puppet.BRISK}")
+        s.upgrade()
+        self.assertEqual([one["name"] for one in s.status()["listeners"]], ["lo", others[0]])
+        self.assertEqual(puppet.ask(self.port), 2)
+
     def test_the_configured_backlog_is_restored_when_services_override_it(self):
         code = "served and served[0].listen(5)"
         s = harness.Supervisor(self, self.puppets(code))

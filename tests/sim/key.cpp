@@ -53,6 +53,7 @@ void write(key_writer& k, state const& s, generation const& g) {
   k.add(static_cast<int>(g.role));
   k.add(g.served);
   k.add(g.candidate_crashes);
+  k.add(s.is_deaf(g));
   k.generation(s, g.number);
   for (auto const& i : g.instances) write(k, s, g, i);
   for (auto past : g.crashes.recent()) k.age(past, s.policy.restart.window);
@@ -114,6 +115,7 @@ std::string world::key() const {
   for (auto const& [number, r] : rollouts_)
     if (!r.settled) k.add((r.verdict ? 1 + static_cast<int>(*r.verdict) : 0) * 4 + r.started * 2 + r.served);
   k.generation(s, live_);
+  k.add(live_ > deaf_up_to_);
   k.add(next_is_broken_ * 32 + next_is_missing_ * 16 + stop_asked_ * 8 + finished_ * 4 + rules_.stops * 2 +
         listener_lost_);
   k.add(rules_.triggers);

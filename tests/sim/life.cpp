@@ -39,6 +39,7 @@ rules random_rules(dice& d) {
   if (d.one_in(6)) p.checks.push_back({"second", duration(3'000), duration(2'000), 0, true});
   r.listeners = 1 + d.below(2);
   r.stops = d.one_in(6);
+  r.crowds = d.one_in(6);
   return r;
 }
 

@@ -105,7 +105,7 @@ void world::check_promises() {
 // Nothing is on its way any more: live serves with all its instances, or everything has ended.
 bool world::rests() const {
   state const& s = engine_.current();
-  if (s.rollout || s.pending || !commands_.empty()) return false;
+  if (s.rollout || s.pending || s.retry_at || !commands_.empty()) return false;
   if (stop_asked_) return finished_;
   if (s.generations.size() != 1 || s.generations[0].role != role::live) return false;
   return std::ranges::all_of(s.generations[0].instances,
@@ -120,6 +120,7 @@ void world::check_rest() {
   } else {
     expect(s.generations.size() == 1 && processes_.size() == s.generations[0].instances.size(),
            "7: what runs is live and nothing else");
+    expect(live_ > deaf_up_to_, "1: who serves holds the socket that clients reach");
     expect(!s.degraded || s.generations[0].crashes.exhausted(now_, s.policy.restart) || wake_at_,
            "8: degraded ends");
   }
@@ -157,6 +158,7 @@ void world::help_along() {
 bool world::come_to_rest() {
   quiet_ = true;
   rules_.mischief = 0;
+  if (std::exchange(holds_back_, false)) engine_.run();
   constexpr int patience = 400;
   for (int n = 0; n < patience && broken_.empty() && !rests(); ++n) help_along();
   if (broken_.empty()) check_rest();

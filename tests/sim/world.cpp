@@ -26,6 +26,8 @@ world::world(world const& o)
       previous_(o.previous_),
       live_was_told_(o.live_was_told_),
       listener_lost_(o.listener_lost_),
+      deaf_up_to_(o.deaf_up_to_),
+      holds_back_(o.holds_back_),
       next_is_broken_(o.next_is_broken_),
       next_is_missing_(o.next_is_missing_),
       stop_asked_(o.stop_asked_),
@@ -79,6 +81,11 @@ void world::add_choices_of(process const& p, std::size_t index) {
 std::vector<choice> const& world::choices() {
   choices_.clear();
   if (finished_) return choices_;
+  if (rules_.triggers > 0)
+    for (auto what : {kind::upgrade, kind::request, kind::broken_upgrade, kind::missing_binary,
+                      kind::rollback, kind::abort, kind::reload})
+      choices_.push_back({what, 0});
+  if (holds_back_) return choices_;
   for (std::size_t i = 0; i < processes_.size(); ++i) add_choices_of(processes_[i], i);
   for (std::size_t i = 0; i < commands_.size(); ++i) {
     choices_.push_back({kind::command_succeeds, i});
@@ -86,10 +93,6 @@ std::vector<choice> const& world::choices() {
   }
   for (std::size_t i = 0; i < ghosts_.size(); ++i) choices_.push_back({kind::late_ready, i});
   if (wake_at_) choices_.push_back({kind::time_passes, 0});
-  if (rules_.triggers > 0)
-    for (auto what : {kind::upgrade, kind::request, kind::broken_upgrade, kind::missing_binary,
-                      kind::rollback, kind::abort, kind::reload})
-      choices_.push_back({what, 0});
   if (rules_.mischief > 0)
     for (std::size_t i = 0; i < open_.size(); ++i) {
       choices_.push_back({kind::listener_shut, i});
@@ -213,6 +216,9 @@ void world::happen(choice const& c) {
       engine_.post(time_passed{});
       break;
   }
+  // A crowd: all that people want comes in one turn of the loop.
+  holds_back_ = rules_.crowds && of_people && rules_.triggers > 0;
+  if (holds_back_) return;
   engine_.run();
   std::erase_if(processes_, [](auto const& q) { return q.now == condition::dead; });
   check_promises();
@@ -298,7 +304,7 @@ void world::prepare(act::prepare const& a) {
                        .same_as = a.source,
                        .instances = rules_.now.generation.instances,
                        .drain_timeout = rules_.now.generation.drain_timeout});
-  engine_.post(prepared{a.rollout, rules_.now.generation, rules_.now.policy});
+  engine_.post(prepared{a.rollout, a.generation, rules_.now.generation, rules_.now.policy});
 }
 
 void world::forget(generation_number n) {
@@ -324,7 +330,9 @@ void world::give_to(generation_number g) {
 void world::reopen(std::size_t listener) {
   expect(!open_[listener], "1: only a shut listener is opened again");
   open_[listener] = true;
-  if (std::exchange(listener_lost_, false)) engine_.post(listener_replaced{listener});
+  if (!std::exchange(listener_lost_, false)) return;
+  if (!releases_.empty()) deaf_up_to_ = releases_.back().number;
+  engine_.post(listener_replaced{listener});
 }
 
 void world::finish() { finished_ = true; }

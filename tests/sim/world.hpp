@@ -100,6 +100,7 @@ struct rules {
   unsigned triggers = 3;   // upgrades, rollbacks, reloads that people still ask for
   unsigned mischief = 99;  // crashes, launch failures, shut listeners that still happen
   bool stops = true;
+  bool crowds = false;  // what people ask for comes all at once
   bool keep_history = false;
 };
 
@@ -176,7 +177,9 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   generation_number live_{};
   generation_number previous_{};
   bool live_was_told_ = false;
-  bool listener_lost_ = false;  // instances hold a dead socket until live is launched anew
+  bool listener_lost_ = false;      // the next one that is opened again is another socket
+  generation_number deaf_up_to_{};  // who holds a dead socket until live is launched anew
+  bool holds_back_ = false;         // the engine has not run yet: more is to come
   bool next_is_broken_ = false;
   bool next_is_missing_ = false;
   bool stop_asked_ = false;
