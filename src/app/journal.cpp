@@ -88,19 +88,27 @@ result<std::unique_ptr<journal>> journal::open(std::string const& service, log_s
   if (!logger) return std::unexpected(logger.error());
   auto s = std::make_unique<state>(state{service, where.file, *logger});
   std::unique_ptr<journal> opened(new journal(std::move(s)));
-  opened->set_level(where.level);
+  (*logger)->set_level(to_spdlog(where.level));
   return opened;
 }
 
-void journal::set_level(log_level level) { state_->logger->set_level(to_spdlog(level)); }
+result<> journal::follow(log_settings const& where) {
+  state_->logger->set_level(to_spdlog(where.level));
+  if (where.file == state_->file) return {};
+  std::string before = std::exchange(state_->file, where.file);
+  auto moved = open_again();
+  if (!moved) state_->file = before;
+  return moved;
+}
 
 void journal::write(log_level level, std::string_view line) {
   bool prefixed = state_->file.empty() && stderr_is_journal();
   state_->logger->log(to_spdlog(level), "{}{}", prefixed ? priority(level) : "", line);
 }
 
-result<> journal::reopen() {
-  if (state_->file.empty()) return {};
+result<> journal::reopen() { return state_->file.empty() ? result<>{} : open_again(); }
+
+result<> journal::open_again() {
   auto fresh = make_logger(state_->service, state_->file);
   if (!fresh) return std::unexpected(fresh.error());
   (*fresh)->set_level(state_->logger->level());

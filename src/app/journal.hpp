@@ -18,13 +18,15 @@ class journal {
   ~journal();
 
   void write(log_level level, std::string_view line);
-  void set_level(log_level level);
+  // Another level, another file. Keeps the old file when the new one cannot be opened.
+  result<> follow(log_settings const& where);
 
   // After the file was renamed away. Keeps the old one when the new one cannot be opened.
   result<> reopen();
 
  private:
   struct state;
+  result<> open_again();
   explicit journal(std::unique_ptr<state>);
   std::unique_ptr<state> state_;
 };

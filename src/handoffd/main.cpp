@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 namespace {
@@ -15,13 +16,6 @@ constexpr int failed = 1, invalid_use = 2;
 std::string launcher_path() {
   char const* other = std::getenv("HANDOFF_EXEC");
   return other != nullptr ? other : HANDOFF_LIBEXEC "/handoff-exec";
-}
-
-std::string absolute(std::string const& path) {
-  char* real = ::realpath(path.c_str(), nullptr);
-  std::string found = real == nullptr ? path : real;
-  std::free(real);
-  return found;
 }
 
 int complain(std::string const& what, int code) {
@@ -44,7 +38,9 @@ int main(int count, char** arguments) {
   } catch (CLI::ParseError const& e) {
     return app.exit(e) == 0 ? 0 : invalid_use;
   }
-  path = absolute(path);
+  // Symlinks stay: what a link in it leads to by the next upgrade is what shall be read then.
+  std::error_code unknown;  // the working directory is gone: the path is used as it is
+  if (auto full = std::filesystem::absolute(path, unknown); !unknown) path = full;
   auto configuration = handoff::read_configuration(path);
   if (!configuration) {
     for (auto const& problem : configuration.error()) complain(problem, invalid_use);

@@ -11,7 +11,7 @@ namespace handoff {
 
 namespace {
 
-constexpr std::size_t history_bytes = 4 << 20;
+constexpr std::size_t history_bytes = 4 << 20;  // far above what we let the file grow to
 constexpr duration patience_beat{5'000};
 constexpr std::chrono::seconds patience{30};  // what each beat asks of systemd
 
@@ -52,11 +52,19 @@ narrator::narrator(loop& on, journal& log, listener_names names, last_words word
       names_(std::move(names)),
       last_words_(std::move(words)),
       history_file_(std::move(history_file)) {
-  if (auto text = read_file(history_file_, history_bytes)) history_ = history::read(*text);
-  history_is_writable_ = replace_file(history_file_, history_.to_text()).has_value();
-  if (!history_is_writable_)
-    journal_.write(log_level::warning,
-                   "the history cannot be written to " + history_file_ + ": it ends with us");
+  if (!history_file_.empty()) open_history();
+}
+
+// A file that is there and cannot be read is left alone: writing would put nothing in the place of something.
+void narrator::open_history() {
+  auto text = read_file(history_file_, history_bytes);
+  bool is_new = !text && text.error().code == std::errc::no_such_file_or_directory;
+  if (text) history_ = history::read(*text);
+  auto usable = text || is_new ? replace_file(history_file_, history_.to_text())
+                               : result<>(std::unexpected(std::move(text.error())));
+  if (usable) return;
+  journal_.write(log_level::warning, std::move(usable.error()).during("the history ends with us").message());
+  history_file_.clear();
 }
 
 ended_rollout narrator::end(fact const& f) {
@@ -72,7 +80,11 @@ ended_rollout narrator::end(fact const& f) {
   return done;
 }
 
+// Rollouts are told in the history before anybody hears of their number: whoever finds us dead can then tell
+// the rollout they wait for from the next one, which never has its number.
 void narrator::hear(fact const& f, state const& s) {
+  if (f.kind == fact_kind::queued || f.kind == fact_kind::started)
+    if (auto line = history_.begin(f.rollout, f.detail, now_in_words())) write_history(*line);
   std::string text = tell(f, s, names_);
   ++sequence_;
   journal_.write(level_of(f), text);
@@ -89,8 +101,7 @@ void narrator::hear(fact const& f, state const& s) {
       ended_rollout done = end(f);
       for (auto const& line : done.output) journal_.write(log_level::error, "  it wrote: " + line);
       output = done.output;
-      write_history(done);
-      history_.add(std::move(done));
+      write_history(history_.end(std::move(done)));
       break;
     }
     default:
@@ -113,10 +124,16 @@ void narrator::finish() {
   loop_.stop();
 }
 
-void narrator::write_history(ended_rollout const& done) {
-  if (!history_is_writable_) return;
-  auto written = append_to_file(history_file_, to_line(done));
-  if (!written) journal_.write(log_level::warning, "writing the history: " + written.error().message());
+// Appending is cheap, but the file must not grow for ever; a line that was cut short is mended by rewriting.
+void narrator::write_history(std::string const& line) {
+  if (history_file_.empty()) return;
+  bool rewrite = --lines_to_rewrite_ == 0;
+  auto written =
+      rewrite ? replace_file(history_file_, history_.to_text()) : append_to_file(history_file_, line);
+  if (rewrite) lines_to_rewrite_ = history::kept;
+  if (written) return;
+  lines_to_rewrite_ = 1;
+  journal_.write(log_level::warning, std::move(written.error()).during("writing the history").message());
 }
 
 // READY when the first generation serves; then RELOADING for each rollout and READY for each verdict.

@@ -19,7 +19,7 @@ class narrator final : public audience {
  public:
   using last_words = std::function<std::vector<std::string>(generation_number)>;
 
-  // `history_file` may be unwritable: then the history lasts as long as we do.
+  // `history_file` may be empty or of no use: then the history lasts as long as we do.
   narrator(loop&, journal&, listener_names, last_words, std::string history_file);
 
   void set_control(control_service* control) { control_ = control; }
@@ -34,7 +34,8 @@ class narrator final : public audience {
   handoff::history const& past() const { return history_; }
 
  private:
-  void write_history(ended_rollout const&);
+  void open_history();
+  void write_history(std::string const& line);
   void tell_systemd(fact const&, state const&);
   ended_rollout end(fact const&);
   void beat();
@@ -43,15 +44,15 @@ class narrator final : public audience {
   journal& journal_;
   listener_names names_;
   last_words last_words_;
-  std::string history_file_;
+  std::string history_file_;  // empty when there is none to write to
   handoff::history history_;
   control_service* control_ = nullptr;
   ended_rollout current_;  // the rollout under way, as far as it is known
   instant begun_{};
   std::uint64_t sequence_ = 0;
   bool ready_told_ = false;
-  bool history_is_writable_ = true;
-  std::string trouble_;  // how the last rollout failed, until the next one begins
+  std::size_t lines_to_rewrite_ = history::kept;  // so many more, and the file is rewritten
+  std::string trouble_;                           // how the last rollout failed, until the next one begins
   std::string last_status_;
   std::function<bool()> busy_;
   watch heartbeat_;

@@ -151,13 +151,14 @@ result<> supervisor::parts::hire() {
   clock = std::make_unique<loop_clock>(*events, poster());
 
   auto state_directory = state_directory_path();
-  std::string history_file = state_directory ? *state_directory + "/" + service() + ".history" : "";
-  if (state_directory) (void)make_state_directory(*state_directory);
+  auto ours = state_directory ? make_state_directory(*state_directory)
+                              : result<>(std::unexpected(state_directory.error()));
+  if (!ours) write(log_level::warning, ours.error().message() + ": the history ends with us");
+  std::string history_file = ours ? *state_directory + "/" + service() + ".history" : "";
   tells = std::make_unique<narrator>(
       *events, *log, [this](std::size_t l) { return listeners->name(l); },
       [this](generation_number g) { return instances->last_words(g); }, history_file);
-  state initial{.policy = operator_policy_of(options.first)};
-  if (auto const* last = tells->past().last()) initial.last_rollout = last->number;
+  state initial{.policy = operator_policy_of(options.first), .last_rollout = tells->past().last_number()};
   mind = std::make_unique<engine>(ports{*instances, *releases, *commands, *listeners, *clock, *tells},
                                   std::move(initial));
   return {};
@@ -189,7 +190,7 @@ result<> supervisor::parts::listen_to_signals() {
   };
   auto stop = [this] { post(stop_requested{}); };
   auto ignore = [this](char const* name) {
-    return [this, name] { write(log_level::info, std::string("ignored ") + name); };
+    return [this, name] { write(log_level::info, std::string("ignored SIG") + name); };
   };
   reaction const reactions[] = {
       {SIGHUP, [this] { post(upgrade_requested{cause::signal, {}}); }},
@@ -201,12 +202,14 @@ result<> supervisor::parts::listen_to_signals() {
          write(log_level::info, reopened ? "log reopened" : reopened.error().message());
        }},
       {SIGCHLD, [this] { child_ended(); }},
-      {SIGUSR2, ignore("SIGUSR2: this version does not upgrade itself in place")},
-      {SIGWINCH, ignore("SIGWINCH")},
-      {SIGALRM, ignore("SIGALRM")},
+      {SIGUSR2, ignore("USR2: this version does not upgrade itself in place")},
   };
   for (auto const& r : reactions)
     if (auto done = on_signal(r.number, r.act); !done) return done;
+  constexpr int harmless[] = {SIGWINCH, SIGALRM, SIGVTALRM, SIGPROF, SIGQUIT, SIGTSTP,
+                              SIGTTIN,  SIGTTOU, SIGIO,     SIGPWR,  SIGURG};
+  for (int number : harmless)
+    if (auto done = on_signal(number, ignore(::sigabbrev_np(number))); !done) return done;
   return {};
 }
 
@@ -230,8 +233,7 @@ void supervisor::parts::see_everybody_out() {
 }
 
 void supervisor::parts::apply(settings const& s) {
-  instances->set_fd_store_max(s.service.fd_store_max);
-  log->set_level(s.log.level);
+  if (auto followed = log->follow(s.log); !followed) write(log_level::warning, followed.error().message());
   if (control) control->set_allowed(s.control);
 }
 
@@ -250,7 +252,7 @@ result<command_table::description> supervisor::parts::describe(command const& c)
   command_table::description d{.of = of};
   d.environment = {"HANDOFF_SERVICE=" + service(),
                    "HANDOFF_GENERATION=" + std::to_string(number(c.generation)),
-                   "HANDOFF_ROLLOUT=" + std::to_string(number(mind->current().last_rollout))};
+                   "HANDOFF_ROLLOUT=" + std::to_string(number(c.rollout))};
   auto const& now = releases->current();
   switch (c.what) {
     case command::purpose::hook: {

@@ -23,7 +23,7 @@ result<> write_all(int fd, std::string_view bytes) {
 }
 
 result<> write_file(std::string const& path, int flags, std::string_view bytes) {
-  unique_fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_CREAT | flags, 0600));
+  unique_fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_CREAT | O_NOFOLLOW | flags, 0600));
   if (!fd) return os_failure("opening " + path);
   if (auto written = write_all(fd.get(), bytes); !written)
     return failure(std::move(written.error()).during(path));
@@ -60,8 +60,10 @@ result<> replace_file(std::string const& path, std::string_view bytes) {
     ::unlink(draft.c_str());
     return written;
   }
-  if (::rename(draft.c_str(), path.c_str()) < 0) return os_failure("renaming " + draft);
-  return {};
+  if (::rename(draft.c_str(), path.c_str()) == 0) return {};
+  auto why = os_failure("renaming " + draft);
+  ::unlink(draft.c_str());
+  return why;
 }
 
 }  // namespace handoff

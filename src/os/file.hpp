@@ -11,10 +11,10 @@ namespace handoff {
 // The contents of a regular file of at most `limit` bytes.
 result<std::string> read_file(std::string const& path, std::size_t limit);
 
-// Adds to the end, creating the file for its owner alone.
+// Adds to the end, creating the file for its owner alone. A symbolic link is refused: it may lead anywhere.
 result<> append_to_file(std::string const& path, std::string_view bytes);
 
-// In place of what is there, all or nothing.
+// In place of what is there, all or nothing, by way of a draft beside it, `path` + ".new".
 result<> replace_file(std::string const& path, std::string_view bytes);
 
 }  // namespace handoff

@@ -62,8 +62,10 @@ std::string first_line_of(int fd) {
 }
 
 result<unique_fd> take_lock(std::string const& path, std::string const& service) {
-  unique_fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+  unique_fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!lock) return os_failure("opening " + path);
+  // Whoever may open the file may lock it, and keep us out.
+  if (::fchmod(lock.get(), 0600) < 0) return os_failure("protecting " + path);
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
     if (errno != EWOULDBLOCK) return os_failure("locking " + path);
     return plain_failure("'" + service + "' is supervised already, by pid " + first_line_of(lock.get()));

@@ -80,6 +80,33 @@ class OnHup(puppet.TestCase):
         self.assertIn("name", s.upgrade("refused")["reason"])
         self.assert_live_untouched(s, pids)
 
+    def test_another_group_of_the_control_socket_is_refused(self):
+        s = harness.Supervisor(self, self.demos())
+        s.write(self.demos(rest='[control]\ngroup = "daemon"\nallow = ["Stop"]\n'))
+        self.assertIn("[control] group cannot change", s.upgrade("refused")["reason"])
+
+    def test_who_is_refused_leaves_no_listener_behind(self):
+        s = harness.Supervisor(self, self.demos())
+        added = harness.free_port()
+        s.write(puppet.configuration(puppet.demo(), self.address, f"127.0.0.1:{added}", service='user = "nobody-here"'))
+        self.assertIn("nobody-here", s.upgrade("refused")["reason"])
+        with self.assertRaises(ConnectionRefusedError):
+            puppet.ask(added)
+        self.assertEqual([one["name"] for one in s.status()["listeners"]], ["l0"])
+
+    def test_a_link_to_the_configuration_is_followed_at_each_upgrade(self):
+        s = harness.Supervisor(self, self.demos(), start=False)
+        first, second = s.configuration + ".1", s.configuration + ".2"
+        os.rename(s.configuration, first)
+        os.symlink(first, s.configuration)
+        s.start()
+        os.unlink(s.configuration)
+        s.write(self.demos(service="instances = 2"))
+        os.rename(s.configuration, second)
+        os.symlink(second, s.configuration)
+        s.upgrade()
+        self.assertEqual(len(s.pids()), 2)
+
     def test_an_environment_file_is_read_anew_by_an_upgrade_and_frozen_for_restarts(self):
         with open(self.path("environment"), "w") as f:
             f.write("COLOUR=red\n")
@@ -125,6 +152,13 @@ class Reload(puppet.TestCase):
         self.assert_live_untouched(s, pids)
         self.assertEqual(s.events.count("started"), 0)
         self.assertEqual(self.reload(s), [])
+
+    def test_another_log_file_is_written_from_then_on(self):
+        s = harness.Supervisor(self, self.demos())
+        s.write(self.demos(rest=puppet.BRISK + f'[log]\nfile = "{self.path("other.log")}"\n'))
+        self.assertEqual(self.reload(s), ["log"])
+        s.upgrade()
+        self.assertIn("rollout 2: promoted", self.read("other.log"))
 
     def test_new_restart_settings_apply_to_the_live_generation(self):
         s = harness.Supervisor(self, self.demos(rest='[restart]\nbackoff = "1h..1h"\n'))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import harness
@@ -89,6 +90,63 @@ timeout = "20s"
         self.assertEqual([(r["rollout"], r["verdict"]) for r in records],
                          [(3, "promoted"), (2, "rolled_back"), (1, "promoted")])
         self.assertIn("exited 7", records[1]["reason"])
+
+    def test_a_rollout_that_the_supervisor_did_not_survive_was_rolled_back(self):
+        s = self.supervisor()
+        s.write(self.configuration("--never-ready"))
+        with subprocess.Popen([harness.HANDOFF, "upgrade", "--wait", "web"], env=s.environment, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+            s.events.wait("instance_started", generation=2)
+            self.assertEqual(self.history(s), [(1, "promoted", "")], "it has not ended")
+            orphans = s.pids("live") + s.pids("candidate")
+            s.process.kill()
+            s.process.wait(harness.PATIENCE)
+            for pid in orphans:
+                os.kill(pid, signal.SIGKILL)
+            for pid in orphans:
+                harness.poll_until(lambda pid=pid: not harness.is_alive(pid), f"the end of {pid}")
+            s.write(self.configuration())
+            s.launch()
+            _, told = waiting.communicate(timeout=harness.PATIENCE)
+        self.assertEqual(waiting.returncode, 1, told)
+        self.assertIn("rollout 2 rolled back: supervisor died", told)
+        harness.poll_until(lambda: s.status()["live"], "a generation that serves")
+        self.assertEqual(self.history(s),
+                         [(3, "promoted", ""), (2, "rolled_back", "supervisor died"), (1, "promoted", "")])
+
+    def history(self, s):
+        lines = self.assert_ends(s.cli("history", "--json", "web"), 0).stdout.splitlines()
+        return [(r["rollout"], r["verdict"], r["reason"]) for r in map(json.loads, lines)]
+
+    def test_the_history_file_does_not_grow_for_ever(self):
+        s = self.supervisor()
+        s.write(self.configuration("--fail-start", "7"))
+        for _ in range(60):  # two lines each
+            s.upgrade("rolled_back")
+        with open(os.path.join(s.environment["HANDOFF_STATE_DIR"], "web.history")) as f:
+            lines = [json.loads(line) for line in f]
+        self.assertLess(len(lines), 100)
+        self.assertEqual({line["rollout"] for line in lines}, set(range(1, 62)))
+        self.assertEqual(len(self.history(s)), 61)
+
+    def test_a_history_that_cannot_be_read_is_left_alone(self):
+        s = harness.Supervisor(self, self.configuration(), start=False)
+        file = os.path.join(s.environment["HANDOFF_STATE_DIR"], "web.history")
+        os.makedirs(file)  # a directory in its place
+        s.start()
+        self.assertIn("the history ends with us", s.log_text())
+        self.assertEqual(self.history(s), [(1, "promoted", "")])
+        self.assertTrue(os.path.isdir(file))
+
+    def test_nothing_is_written_to_a_state_directory_of_somebody_else(self):
+        s = harness.Supervisor(self, self.configuration(), start=False)
+        elsewhere = os.path.join(s.directory, "elsewhere")
+        os.mkdir(elsewhere)
+        os.symlink(elsewhere, s.environment["HANDOFF_STATE_DIR"])
+        s.start()
+        self.assertIn("the history ends with us", s.log_text())
+        self.assertEqual(self.history(s), [(1, "promoted", "")])
+        self.assertEqual(os.listdir(elsewhere), [])
 
     def test_check_speaks_as_the_start_does(self):
         s = self.supervisor()

@@ -24,6 +24,14 @@ class Triggers(puppet.TestCase):
         self.assertEqual(s.status()["live"], 3)
         self.assertIsNone(s.status()["pending"])
 
+    def test_signals_that_mean_nothing_are_ignored_and_logged(self):
+        s = harness.Supervisor(self, self.demos())
+        pids = s.pids()
+        for name in ("QUIT", "TSTP", "TTIN", "WINCH", "ALRM", "PROF"):
+            s.signal(getattr(signal, "SIG" + name))
+            harness.poll_until(lambda name=name: f"ignored SIG{name}" in s.log_text(), f"SIG{name} to be logged")
+        self.assert_live_untouched(s, pids)
+
     def test_an_abort_during_a_bake_leaves_live_as_it_was(self):
         s = harness.Supervisor(self, self.demos())
         pids = s.pids()
