@@ -1,5 +1,6 @@
 // The commands that ask for one thing and report the answer: abort, reload, stop.
 #include <cli/durations.hpp>
+#include <cli/status_view.hpp>
 #include <cli/supervisors.hpp>
 #include <cli/terminal.hpp>
 #include <fmt/format.h>
@@ -31,8 +32,9 @@ void report(request const& how, supervisor const& of, json told, std::string_vie
 ending abort_one(request const& how, supervisor const& of) {
   auto told = ask(of, "Abort");
   if (!told) return tell(told.error());
-  report(how, of, *told,
-         fmt::format("rollout {} aborted; the live generation serves", whole(*told, "rollout").value_or(0)));
+  std::string sentence = fmt::format("rollout {} aborted", whole(*told, "rollout").value_or(0));
+  if (auto status = ask(of, "Status")) sentence += "; " + who_serves(*status);
+  report(how, of, *told, sentence);
   return ending::done;
 }
 

@@ -1,6 +1,7 @@
 #include "rollout.hpp"
 
 #include <cli/durations.hpp>
+#include <cli/status_view.hpp>
 #include <cli/terminal.hpp>
 #include <fmt/format.h>
 
@@ -168,11 +169,12 @@ std::expected<std::optional<connection>, ending> followed_rollout::look_again() 
 
 std::string followed_rollout::sentence(char const* what, json const& status) const {
   std::string said = fmt::format("{}: generation {}", of_.name, generation_.value_or(0));
-  if (std::string_view(what) == "serving" && !promoted_) {
+  json const& last = member(status, "last");
+  bool ended_well = whole(last, "rollout") == number_ && raw_text(last, "verdict") == "promoted";
+  if (std::string_view(what) == "serving" && !promoted_ && !ended_well) {
     return said + fmt::format(" serves; rollout {} is not over yet", number_);
   }
   said += " promoted";
-  json const& last = member(status, "last");
   if (whole(last, "rollout") == number_ && member(last, "seconds").is_number()) {
     double seconds = std::clamp(member(last, "seconds").get<double>(), 0.0, 1e9);
     said += " in " + humane(duration(std::llround(seconds * 1000)));
@@ -213,7 +215,8 @@ ending followed_rollout::failed(json const& told) {
   }
   std::string what = fmt::format("{}: rollout {} ", of_.name, number_);
   what += verdict == "refused" ? "refused" : verdict == "rolled_back" ? "rolled back" : "failed";
-  what += fmt::format(": {}; the last good generation serves", text(told, "reason"));
+  what += ": " + text(told, "reason");
+  if (auto status = ask(of_, "Status")) what += "; " + who_serves(*status);
   for (auto const& line : lines(told, "output")) what += "\n  | " + line;
   return tell({ending::failed, what});
 }

@@ -149,6 +149,11 @@ std::vector<std::string> overview(std::vector<asked_status> const& all, stream c
   return rows.lines(to);
 }
 
+std::string who_serves(json const& status) {
+  auto live = whole(status, "live");
+  return live ? fmt::format("generation {} serves", *live) : "nothing serves";
+}
+
 std::vector<std::string> details(supervisor const& of, json const& status, stream const& to) {
   std::string state = text(status, "state");
   std::vector<std::string> said{fmt::format("{}: {} - {}", to.paint(colour::bold, of.name),

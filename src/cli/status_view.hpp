@@ -18,6 +18,9 @@ struct asked_status {
 // One row a supervisor.
 std::vector<std::string> overview(std::vector<asked_status> const&, stream const& to);
 
+// "generation 3 serves", or "nothing serves".
+std::string who_serves(json const& status);
+
 // All that one supervisor tells.
 std::vector<std::string> details(supervisor const&, json const& status, stream const& to);
 

@@ -11,25 +11,25 @@ extern "C" {
 
 [[noreturn, gnu::used]] void run_launcher() { handoff::launch(); }
 
-void* memcpy(void* __restrict to, void const* __restrict from, std::size_t count) noexcept {
+[[gnu::used]] void* memcpy(void* __restrict to, void const* __restrict from, std::size_t count) noexcept {
   void* const start = to;
   asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
   return start;
 }
 
-void* memset(void* to, int value, std::size_t count) noexcept {
+[[gnu::used]] void* memset(void* to, int value, std::size_t count) noexcept {
   void* const start = to;
   asm volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(value) : "memory");
   return start;
 }
 
-std::size_t strlen(char const* string) noexcept {
+[[gnu::used]] std::size_t strlen(char const* string) noexcept {
   std::size_t length = 0;
   while (string[length] != '\0') ++length;
   return length;
 }
 
-void* memchr(void const* in, int wanted, std::size_t count) noexcept {
+[[gnu::used]] void* memchr(void const* in, int wanted, std::size_t count) noexcept {
   auto const* bytes = static_cast<unsigned char const*>(in);
   for (std::size_t i = 0; i < count; ++i)
     if (bytes[i] == static_cast<unsigned char>(wanted)) return const_cast<unsigned char*>(bytes + i);

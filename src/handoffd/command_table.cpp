@@ -60,16 +60,22 @@ result<> command_table::start(command const& c) {
   if (!started) return std::unexpected(started.error());
   r->child = process(started->pid, std::move(started->pidfd));
   r->channel = std::move(started->channel);
+  if (auto watched = watch_over(*r, c.number); !watched) {
+    (void)r->child.kill_group();  // the general reaper collects it
+    return watched;
+  }
+  running_.emplace(c.number, std::move(r));
+  return {};
+}
 
-  command_number n = c.number;
+result<> command_table::watch_over(running& r, command_number n) {
   auto reported =
-      around_.events.on_fd(r->channel.get(), readiness_of_fd::readable, [this, n] { read_report(n); });
+      around_.events.on_fd(r.channel.get(), readiness_of_fd::readable, [this, n] { read_report(n); });
   if (!reported) return std::unexpected(reported.error());
-  r->channel_watch = std::move(*reported);
-  auto watched = around_.events.on_fd(r->child.pidfd(), readiness_of_fd::readable, [this, n] { ended(n); });
+  r.channel_watch = std::move(*reported);
+  auto watched = around_.events.on_fd(r.child.pidfd(), readiness_of_fd::readable, [this, n] { ended(n); });
   if (!watched) return std::unexpected(watched.error());
-  r->process_watch = std::move(*watched);
-  running_.emplace(n, std::move(r));
+  r.process_watch = std::move(*watched);
   return {};
 }
 

@@ -29,6 +29,7 @@ class command_table final : public command_runner {
  private:
   struct running;
   result<> start(command const&);
+  result<> watch_over(running&, command_number);
   void read_report(command_number);
   void ended(command_number);
 

@@ -30,6 +30,21 @@ duration to_duration(std::chrono::microseconds d) {
   return std::min(std::chrono::ceil<duration>(d), limit::longest);
 }
 
+// No more than a verdict quotes: the last ones.
+void append_words(std::vector<std::string>& words, std::vector<std::string> const& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  if (words.size() > verdict_lines)
+    words.erase(words.begin(), words.end() - static_cast<std::ptrdiff_t>(verdict_lines));
+}
+
+// A FIFO that nobody reads fails with ENXIO; without O_NONBLOCK the loop would wait for a reader, fifo(7).
+result<unique_fd> open_output_file(std::string const& path) {
+  constexpr int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  unique_fd file(::open(path.c_str(), flags, 0640));
+  if (!file || ::fcntl(file.get(), F_SETFL, O_APPEND) < 0) return os_failure("opening " + path);
+  return file;
+}
+
 }  // namespace
 
 struct instance_table::running {
@@ -77,52 +92,54 @@ void instance_table::tell(log_level level, instance_id const& id, std::string co
 
 void instance_table::launch(instance_id const& id) {
   release const* of = release_of_(id.generation);
-  auto started = of == nullptr ? plain_failure("its release is gone") : start(id, *of);
-  if (started) return;
+  auto r = std::make_unique<running>();
+  r->id = id;
+  auto started = of == nullptr ? plain_failure("its release is gone") : start(*r, *of);
+  if (started) {
+    running_.emplace(id, std::move(r));
+    return;
+  }
+  // A process that nobody watches may not go on with our listeners.
+  if (r->launched)
+    bury(*r);
+  else if (r->cgroup)
+    (void)r->cgroup->remove();
   around_.post(launch_failed{id, started.error().message(), is_transient(started.error())});
 }
 
-result<> instance_table::start(instance_id const& id, release const& of) {
-  auto r = std::make_unique<running>();
-  r->id = id;
-  auto output = open_output(*r, of);
+result<> instance_table::start(running& r, release const& of) {
+  auto output = open_output(r, of);
   if (!output) return std::unexpected(output.error());
-  auto notify = notify_socket::create(
-      around_.events, around_.notify_directory + "/" + to_string(id) + "." + std::to_string(id.incarnation),
-      of.identity.user.value_or(::getuid()), disposer_,
-      [this, id](notify_sender const&, std::string_view bytes, std::vector<unique_fd> fds) {
-        auto read = read_notify_datagram(bytes);
-        if (!read) return disposer_.dispose(std::move(fds));
-        hear(id, *read, std::move(fds));
-      });
-  if (!notify) return std::unexpected(notify.error());
-  r->notify = std::move(*notify);
-  if (auto given = give_cgroup(*r); !given) return given;
-
+  if (auto opened = open_notify_socket(r, of); !opened) return opened;
+  auto cgroup = give_cgroup(r);
+  if (!cgroup) return std::unexpected(cgroup.error());
   std::vector<int> descriptors;
-  auto spec = describe(*r, of, descriptors);
+  auto spec = describe(r, of, descriptors);
   if (!spec) return std::unexpected(spec.error());
-  unique_fd cgroup;
-  if (r->cgroup) {
-    auto opened = r->cgroup->open_processes();
-    if (!opened) return std::unexpected(opened.error());
-    cgroup = std::move(*opened);
-  }
-  spec->has_cgroup = static_cast<bool>(cgroup);
+  spec->has_cgroup = static_cast<bool>(*cgroup);
   spec->has_output = static_cast<bool>(*output);
   auto bytes = encode_launch(*spec);
   if (!bytes) return std::unexpected(bytes.error());
   auto started = handoff::launch(around_.launcher, *bytes,
-                                 {of.executable->descriptor(), output->get(), cgroup.get(), descriptors});
+                                 {of.executable->descriptor(), output->get(), cgroup->get(), descriptors});
   if (!started) return std::unexpected(started.error());
-  r->launched = process(started->pid, std::move(started->pidfd));
-  r->channel = std::move(started->channel);
-  auto reported =
-      around_.events.on_fd(r->channel.get(), readiness_of_fd::readable, [this, id] { read_report(id); });
-  if (!reported) return std::unexpected(reported.error());
-  r->channel_watch = std::move(*reported);
-  watch_process(*r);
-  running_.emplace(id, std::move(r));
+  r.launched = process(started->pid, std::move(started->pidfd));
+  r.channel = std::move(started->channel);
+  return watch_launched(r);
+}
+
+result<> instance_table::open_notify_socket(running& r, release const& of) {
+  auto opened = notify_socket::create(
+      around_.events,
+      around_.notify_directory + "/" + to_string(r.id) + "." + std::to_string(r.id.incarnation),
+      of.identity.user.value_or(::getuid()), disposer_,
+      [this, id = r.id](notify_sender const&, std::string_view bytes, std::vector<unique_fd> fds) {
+        auto read = read_notify_datagram(bytes);
+        if (!read) return disposer_.dispose(std::move(fds));
+        hear(id, *read, std::move(fds));
+      });
+  if (!opened) return std::unexpected(opened.error());
+  r.notify = std::move(*opened);
   return {};
 }
 
@@ -131,16 +148,10 @@ result<unique_fd> instance_table::open_output(running& r, release const& of) {
   switch (wanted.kind) {
     case output_kind::inherit:
       return unique_fd();
-    case output_kind::null: {
-      unique_fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-      if (!null) return os_failure("opening /dev/null");
-      return null;
-    }
-    case output_kind::file: {
-      unique_fd file(::open(wanted.path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
-      if (!file) return os_failure("opening " + wanted.path);
-      return file;
-    }
+    case output_kind::null:
+      return open_output_file("/dev/null");
+    case output_kind::file:
+      return open_output_file(wanted.path);
     case output_kind::journal:
       return service_manager::journal_stream(around_.service);
     case output_kind::capture:
@@ -155,14 +166,15 @@ result<unique_fd> instance_table::open_output(running& r, release const& of) {
   return std::move(pipe->service_end);
 }
 
-result<> instance_table::give_cgroup(running& r) {
-  if (!around_.delegated_cgroup) return {};
+// Its list of processes, for the launcher to move in.
+result<unique_fd> instance_table::give_cgroup(running& r) {
+  if (!around_.delegated_cgroup) return unique_fd();
   auto made =
       generation_cgroup::create(*around_.delegated_cgroup, around_.service + "-" + to_string(r.id) + "." +
                                                                std::to_string(r.id.incarnation));
   if (!made) return std::unexpected(made.error());
   r.cgroup = std::move(*made);
-  return {};
+  return r.cgroup->open_processes();
 }
 
 result<launch_spec> instance_table::describe(running const& r, release const& of,
@@ -207,13 +219,19 @@ void instance_table::read_report(instance_id const& id) {
 
 // ---- endings
 
-void instance_table::watch_process(running& r) {
-  auto watched =
-      around_.events.on_fd(r.main().pidfd(), readiness_of_fd::readable, [this, id = r.id] { ended(id); });
-  if (watched)
-    r.process_watch = std::move(*watched);
-  else
-    tell(log_level::error, r.id, watched.error().message());
+result<> instance_table::watch_launched(running& r) {
+  auto reported = around_.events.on_fd(r.channel.get(), readiness_of_fd::readable,
+                                       [this, id = r.id] { read_report(id); });
+  if (!reported) return std::unexpected(reported.error());
+  r.channel_watch = std::move(*reported);
+  auto watched = watch_end(r.launched, r.id);
+  if (!watched) return std::unexpected(watched.error());
+  r.process_watch = std::move(*watched);
+  return {};
+}
+
+result<watch> instance_table::watch_end(process const& p, instance_id const& id) {
+  return around_.events.on_fd(p.pidfd(), readiness_of_fd::readable, [this, id] { ended(id); });
 }
 
 void instance_table::ended(instance_id const& id) {
@@ -223,7 +241,9 @@ void instance_table::ended(instance_id const& id) {
   auto how = r.main().peek();
   if (how && !*how) return;
   if (r.channel) read_report(id);
-  r.notify->receive();  // last words may be under way
+  pid_t const who = r.main().pid();
+  r.notify->receive();                // last words may be under way
+  if (r.main().pid() != who) return;  // and may name its successor
   exit_status status = how ? **how : exit_status{};
   bury(r);
   auto event = r.launch_failure ? happening(launch_failed{id, *r.launch_failure, r.failure_is_transient})
@@ -238,16 +258,14 @@ void instance_table::bury(running& r) {
   (void)r.launched.kill_group();
   if (r.output) {
     r.output->drain_now();
-    auto& words = last_words_[r.id.generation];
-    for (auto& line : r.output->tail(verdict_lines)) words.push_back(std::move(line));
-    if (words.size() > verdict_lines)
-      words.erase(words.begin(), words.end() - static_cast<std::ptrdiff_t>(verdict_lines));
+    append_words(last_words_[r.id.generation], r.output->tail(verdict_lines));
     if (last_words_.size() > generations_quoted) last_words_.erase(last_words_.begin());
   }
   strays_ += r.notify->seen().strangers + r.notify->seen().broken;
   if (r.adopted) (void)r.adopted->reap();
   (void)r.launched.reap();
   remains_.push_back({identity_variables(around_.service, r.id), std::move(r.cgroup)});
+  ::raise(SIGCHLD);  // its own may have been answered before we knew of the end: there is more to sweep
   listeners_.restore_backlogs();
 }
 
@@ -263,8 +281,9 @@ void instance_table::sweep(std::vector<pid_t> const& known) {
   };
   for (int round = 0; round < most_rounds; ++round) {
     std::erase_if(remains_, is_over);
-    if (reap_orphans(known).value_or(0) == 0) return;
+    if (reap_orphans(known).value_or(0) == 0) break;
   }
+  disposer_.proceed();
 }
 
 std::vector<pid_t> instance_table::pids() const {
@@ -291,7 +310,7 @@ void instance_table::kill(instance_id const& id) {
   auto found = running_.find(id);
   if (found == running_.end()) return;
   running& r = *found->second;
-  if (auto lost = count_connections(r.main()); lost > 0)
+  if (auto lost = count_connections(r.main(), disposer_); lost > 0)
     tell(log_level::warning, id, "is killed with " + std::to_string(lost) + " open connections");
   if (r.cgroup) (void)r.cgroup->kill_all();
   if (r.adopted) (void)r.adopted->signal(SIGKILL);
@@ -319,8 +338,7 @@ void instance_table::hear(instance_id const& id, notify_datagram const& said, st
   if (said.state == notify_state::stopping) tell(log_level::info, id, "says that it is stopping");
   if (said.extend_timeout) around_.post(extended{id, to_duration(*said.extend_timeout)});
   hear_watchdog(id, said);
-  keep_descriptors(said,
-                   std::move(fds));  // a barrier's descriptor is dropped here: all before it was handled
+  keep_descriptors(id.generation, said, std::move(fds));
 }
 
 void instance_table::hear_watchdog(instance_id const& id, notify_datagram const& said) {
@@ -334,22 +352,30 @@ void instance_table::hear_watchdog(instance_id const& id, notify_datagram const&
 void instance_table::follow_main(running& r, pid_t pid) {
   if (pid == r.main().pid()) return;
   unique_fd pidfd(open_pidfd(pid));
-  bool belongs = pidfd && carries_variables(pid, identity_variables(around_.service, r.id));
-  if (!belongs)
+  if (!pidfd || !carries_variables(pid, identity_variables(around_.service, r.id)))
     return tell(log_level::warning, r.id, "MAINPID=" + std::to_string(pid) + " is not one of its processes");
-  r.adopted = process(pid, std::move(pidfd));
-  watch_process(r);
+  process adopted(pid, std::move(pidfd));
+  auto watched = watch_end(adopted, r.id);
+  if (!watched) return tell(log_level::error, r.id, watched.error().message());
+  r.process_watch = std::move(*watched);
+  r.adopted = std::move(adopted);
   tell(log_level::info, r.id, "its main process is " + std::to_string(pid));
 }
 
-void instance_table::keep_descriptors(notify_datagram const& said, std::vector<unique_fd> fds) {
+void instance_table::keep_descriptors(generation_number from, notify_datagram const& said,
+                                      std::vector<unique_fd> fds) {
+  // As was promised to the generation that sends, whatever another one is allowed.
+  if (release const* of = release_of_(from)) store_->set_most(of->service.fd_store_max);
   if (said.remove_stored && said.descriptor_name) store_->remove(*said.descriptor_name);
-  if (!said.store) return disposer_.dispose(std::move(fds));
   auto polling = said.poll_stored ? store_polling::until_hangup : store_polling::never;
-  for (auto& fd : fds)
-    if (store_->add(said.stored_name(), std::move(fd), polling) == storing::full)
-      around_.log(log_level::warning,
-                  "the service's fd store is full: '" + said.stored_name() + "' was dropped");
+  bool full = false;
+  if (said.store)
+    for (auto& fd : fds) full |= store_->add(said.stored_name(), fd, polling) == storing::full;
+  if (full)
+    around_.log(log_level::warning,
+                "the service's fd store is full: '" + said.stored_name() + "' was dropped");
+  // What is left in one go; a barrier's descriptor too, when all before it was handled.
+  disposer_.dispose(std::move(fds));
 }
 
 // ---- what there is to see
@@ -358,10 +384,7 @@ std::vector<std::string> instance_table::last_words(generation_number g) const {
   std::vector<std::string> words;
   if (auto found = last_words_.find(g); found != last_words_.end()) words = found->second;
   for (auto const& [id, r] : running_)
-    if (id.generation == g && r->output)
-      for (auto& line : r->output->tail(verdict_lines)) words.push_back(std::move(line));
-  if (words.size() > verdict_lines)
-    words.erase(words.begin(), words.end() - static_cast<std::ptrdiff_t>(verdict_lines));
+    if (id.generation == g && r->output) append_words(words, r->output->tail(verdict_lines));
   return words;
 }
 

@@ -60,7 +60,6 @@ class instance_table final : public launcher {
   // The last lines of a generation's instances, the latest to end last; kept for the newest generations.
   std::vector<std::string> last_words(generation_number) const;
 
-  void set_fd_store_max(std::uint32_t most) { store_->set_most(most); }
   std::map<instance_id, observed_instance> observe() const;
   std::uint64_t stray_notifications() const;
   std::optional<pid_t> main_pid(instance_id const&) const;
@@ -70,18 +69,20 @@ class instance_table final : public launcher {
   struct remains;
 
   instance_table(surroundings const&, listener_table&, find_release);
-  result<> start(instance_id const&, release const&);
+  result<> start(running&, release const&);
+  result<> open_notify_socket(running&, release const&);
   result<unique_fd> open_output(running&, release const&);
-  result<> give_cgroup(running&);
+  result<unique_fd> give_cgroup(running&);
   result<launch_spec> describe(running const&, release const&, std::vector<int>& descriptors) const;
-  void watch_process(running&);
+  result<> watch_launched(running&);
+  result<watch> watch_end(process const&, instance_id const&);
   void read_report(instance_id const&);
   void ended(instance_id const&);
   void bury(running&);
   void hear(instance_id const&, notify_datagram const&, std::vector<unique_fd>);
   void hear_watchdog(instance_id const&, notify_datagram const&);
   void follow_main(running&, pid_t);
-  void keep_descriptors(notify_datagram const&, std::vector<unique_fd>);
+  void keep_descriptors(generation_number from, notify_datagram const&, std::vector<unique_fd>);
   void tell(log_level, instance_id const&, std::string const&) const;
 
   surroundings around_;

@@ -7,12 +7,15 @@
 #include <charconv>
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace handoff {
 
 namespace {
 
 constexpr std::size_t most_looked_at = 10'000;
+constexpr std::size_t most_held = 256;  // duplicates at once: a quarter of the usual limit of descriptors
 
 bool is_connected_stream(int fd) {
   int type = 0;
@@ -25,8 +28,9 @@ bool is_connected_stream(int fd) {
 
 }  // namespace
 
-std::size_t count_connections(process const& of) {
+std::size_t count_connections(process const& of, descriptor_disposer& dispose) {
   std::size_t connections = 0, looked_at = 0;
+  std::vector<unique_fd> duplicates;
   std::error_code problem;
   auto directory = "/proc/" + std::to_string(of.pid()) + "/fd";
   for (auto entry = std::filesystem::directory_iterator(directory, problem);
@@ -37,10 +41,13 @@ std::size_t count_connections(process const& of) {
     std::string number = entry->path().filename();
     int theirs = -1;
     std::from_chars(number.data(), number.data() + number.size(), theirs);
-    // Theirs stays open beside it, so that closing the duplicate cannot linger.
     unique_fd ours(static_cast<int>(::syscall(SYS_pidfd_getfd, of.pidfd(), theirs, 0)));
-    if (ours && is_connected_stream(ours.get())) ++connections;
+    if (!ours) continue;
+    if (is_connected_stream(ours.get())) ++connections;
+    duplicates.push_back(std::move(ours));
+    if (duplicates.size() == most_held) dispose.dispose(std::exchange(duplicates, {}));
   }
+  dispose.dispose(std::move(duplicates));
   return connections;
 }
 

@@ -4,6 +4,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,13 @@ bool is_pipe(int fd) {
   struct statx file;
   return ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &file) == 0 &&
          S_ISFIFO(file.stx_mode);
+}
+
+// Also true of one that the general reaper collected.
+bool has_ended(pid_t child) {
+  siginfo_t info{};
+  int waited = ::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT);
+  return waited < 0 || info.si_pid == child;
 }
 
 // Closes every descriptor but those in `kept`, which is sorted. The child must not hold a listener or a
@@ -44,7 +52,7 @@ void close_all_but(std::vector<int> const& kept) {
 
 descriptor_disposer::descriptor_disposer(std::function<void(pid_t)> born) : born_(std::move(born)) {}
 
-descriptor_disposer::~descriptor_disposer() = default;
+descriptor_disposer::~descriptor_disposer() { hand_over(); }
 
 void descriptor_disposer::dispose(unique_fd descriptor) {
   std::vector<unique_fd> one;
@@ -56,6 +64,15 @@ void descriptor_disposer::dispose(std::vector<unique_fd> descriptors) {
   for (auto& fd : descriptors) {
     if (fd && !is_pipe(fd.get())) waiting_.push_back(std::move(fd));
   }
+  proceed();
+}
+
+void descriptor_disposer::proceed() {
+  std::erase_if(children_, has_ended);
+  if (children_.size() < most_children || waiting_.size() > most_waiting) hand_over();
+}
+
+void descriptor_disposer::hand_over() {
   if (waiting_.empty()) return;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) < 0) return;
@@ -75,7 +92,7 @@ void descriptor_disposer::dispose(std::vector<unique_fd> descriptors) {
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   if (child < 0) return;
   waiting_.clear();  // none of these is the last reference: the child goes only after `closing` is closed
-  closing.reset();
+  children_.push_back(child);
   born_(child);
 }
 

@@ -65,14 +65,12 @@ fd_store::~fd_store() {
   dispose_.dispose(std::move(left));
 }
 
-storing fd_store::add(std::string name, unique_fd descriptor, store_polling polling) {
+storing fd_store::add(std::string name, unique_fd& descriptor, store_polling polling) {
   bool known = std::any_of(kept_.begin(), kept_.end(), [&](kept const& one) {
     return is_same_open_file(one.fd.get(), descriptor.get());
   });
-  if (known || kept_.size() >= most_) {
-    dispose_.dispose(std::move(descriptor));
-    return known ? storing::duplicate : storing::full;
-  }
+  if (known) return storing::duplicate;
+  if (kept_.size() >= most_) return storing::full;
   std::uint64_t key = next_key_++;
   int raw = descriptor.get();
   kept_.push_back({key, std::move(name), std::move(descriptor), polling});

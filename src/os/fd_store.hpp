@@ -33,8 +33,9 @@ class fd_store {
   fd_store(fd_store const&) = delete;
   fd_store& operator=(fd_store const&) = delete;
 
-  // Keeps `descriptor` under `name`. What is the same open file as a kept one, or finds no room, is dropped.
-  storing add(std::string name, unique_fd descriptor, store_polling polling);
+  // Takes `descriptor` and keeps it under `name`. What is the same open file as a kept one, or finds no room,
+  // stays the caller's, to be disposed of together with others.
+  storing add(std::string name, unique_fd& descriptor, store_polling polling);
 
   // Drops every descriptor of that name; returns how many.
   std::size_t remove(std::string_view name);

@@ -243,6 +243,15 @@ class Gates(puppet.TestCase):
         self.assertIn("ready hook: no end in time", s.upgrade("rolled_back")["reason"])
         harness.poll_until(lambda: not harness.is_alive(int(self.read("child"))), "the hook's child to end")
 
+    def test_a_hook_is_told_its_own_rollout_and_not_the_one_that_waits_behind(self):
+        s = harness.Supervisor(self, self.demos())
+        s.write(self.demos(rest=self.hooks() + '[rollout]\nbake = "1h"\n'))
+        s.events.wait("serving", rollout=s.call("Upgrade")["rollout"])
+        self.assertEqual(s.call("Upgrade")["rollout"], 3)
+        s.call("Abort")
+        harness.poll_until(lambda: any(line.startswith("failed ") for line in self.told()), "the failed hook")
+        self.assertIn("failed failed web 2 2", self.told())
+
     @unittest.skipUnless(os.geteuid() == 0, "only root may run a hook as somebody else")
     def test_a_hook_runs_as_the_user_that_it_names_and_else_as_the_services(self):
         def hook(name):

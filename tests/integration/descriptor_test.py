@@ -4,6 +4,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import resource
 import signal
 import subprocess
@@ -103,6 +104,21 @@ no-new-privileges = true
         self.assertEqual((found["privileges"], int(found["capabilities"], 16)), ("1", 0))
         self.assertEqual((found["environment"]["USER"], found["environment"]["HOME"]), ("nobody", NOBODY.pw_dir))
 
+    def test_a_fifo_for_output_that_nobody_reads_fails_the_launch_and_stops_nobody(self):
+        s = harness.Supervisor(self, self.demos())
+        pids = s.pids()
+        os.mkfifo(self.path("fifo"))
+        s.write(self.demos(service=f'output = "file:{self.path("fifo")}"'))
+        self.assertIn("No such device or address", s.upgrade("rolled_back")["reason"])
+        self.assert_live_untouched(s, pids)
+        reader = os.open(self.path("fifo"), os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        s.upgrade()
+        self.assertEqual(puppet.ask(self.port), 3)
+        with open(f"/proc/{s.pids()[0]}/fdinfo/1") as f:
+            flags = int(re.search(r"flags:\s*(\d+)", f.read())[1], 8)
+        self.assertEqual(flags & (os.O_NONBLOCK | os.O_APPEND), os.O_APPEND)
+
     def test_it_leads_a_session_of_its_own_with_no_signal_blocked_or_ignored(self):
         found = self.dump()
         self.assertEqual(found["sid"], found["pid"])
@@ -136,6 +152,32 @@ class Shortage(puppet.TestCase):
         s.write(self.demos(service="instances = 2"))
         s.upgrade()
         self.assertEqual(puppet.ask(self.port), 3)
+
+    def test_launches_that_fail_again_and_again_leave_no_cgroup_behind(self):
+        own = self.own_cgroup()
+        limit = (f"import os, resource, sys\nopen({own + '/cgroup.procs'!r}, 'w').write('0')\n"
+                 "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\nos.execv(sys.argv[1], sys.argv[1:])")
+        s = harness.Supervisor(self, self.demos(), wrapper=[harness.PYTHON, "-c", limit])
+        cgroups = next(os.walk(own))[1]
+        self.assertEqual(len(cgroups), 1)
+        pids = s.pids()
+        s.write(self.demos(service="instances = 40", rest='[ready]\ntimeout = "500ms"\n' + puppet.BRISK))
+        self.assertIn("Too many open files", s.upgrade("rolled_back")["reason"])
+        self.assert_live_untouched(s, pids)
+        harness.poll_until(lambda: next(os.walk(own))[1] == cgroups, "no cgroup more than before")
+        self.assertEqual(s.stop(), 0)
+
+    def own_cgroup(self):
+        """One that a supervisor may divide, as systemd delegates it."""
+        with open("/proc/self/mounts") as f:
+            root = next((words[1] for words in map(str.split, f) if words[2] == "cgroup2"), None)
+        path = f"{root}/handoff-test-{os.getpid()}"
+        try:
+            os.mkdir(path)
+        except OSError as e:
+            self.skipTest(f"no cgroup of version 2 to write to: {e}")
+        self.addCleanup(os.rmdir, path)
+        return path
 
     def test_without_descriptors_new_listeners_are_refused(self):
         s = self.limited(self.demos(), resource.RLIMIT_NOFILE, 64, 64)

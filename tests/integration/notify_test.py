@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 
@@ -116,6 +117,32 @@ answer = pid
         s.upgrade()
         harness.poll_until(lambda: not harness.is_alive(pid) and not harness.is_alive(launched), "both to end")
 
+    def test_a_new_main_process_that_is_named_after_the_old_one_ended_lives_on(self):
+        code = f"""
+ends = os.pipe()
+pid = os.fork()
+if pid == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.close(ends[1])
+    os.read(ends[0], 1)  # the old main process holds the other end
+    notify(f"MAINPID={{os.getpid()}}", "STATUS=the new one")
+    open("{self.path('said')}", "w").close()
+    while True: signal.pause()
+answer = pid
+"""
+        s = harness.Supervisor(self, self.puppets())
+        old = s.pids()[0]
+        new = int(self.tell(code))
+        mark = s.events.mark()
+        s.signal(signal.SIGSTOP)  # so that it finds the end first, and the word after it
+        os.kill(old, signal.SIGKILL)
+        harness.poll_until(lambda: os.path.exists(self.path("said")), "the word of the new one")
+        s.signal(signal.SIGCONT)
+        harness.poll_until(lambda: s.pids() == [new], "the new main process")
+        s.upgrade()
+        self.assertEqual([e for e in s.events.seen[mark:] if e["kind"] == "instance_restarting"], [])
+        harness.poll_until(lambda: not harness.is_alive(new), "the new one to drain")
+
 
 class Strangers(puppet.TestCase):
     def socket_of(self, s):
@@ -226,6 +253,16 @@ sys.exit("last words\nMAINPID=1\x1b[31m")
 
 class Store(puppet.TestCase):
     STORE = "fd-store-max = 8"
+
+    def test_a_candidate_that_fails_does_not_change_what_live_may_store(self):
+        s = harness.Supervisor(self, self.puppets(service=self.STORE))
+        s.write(self.puppets("sys.exit(3)"))  # without a store
+        s.upgrade("rolled_back")
+        self.tell("notify('FDSTORE=1', 'FDNAME=kept', fds=[os.memfd_create('state')]); notify('STATUS=stored')")
+        harness.poll_until(lambda: s.generation()["instances"][0]["status"] == "stored", "it to be stored")
+        s.write(self.puppets(service=self.STORE))
+        s.upgrade()
+        self.assertEqual(self.tell("answer = os.environ['LISTEN_FDNAMES']", 3), "'l0:kept'")
 
     def test_a_stored_descriptor_comes_back_in_the_next_generation_by_name(self):
         s = harness.Supervisor(self, self.puppets(service=self.STORE))

@@ -22,7 +22,7 @@ struct storing_things {
     for (pid_t child : born) ::waitpid(child, nullptr, 0);
   }
   storing add(char const* name, unique_fd fd, store_polling polling = store_polling::until_hangup) const {
-    return store->add(name, std::move(fd), polling);
+    return store->add(name, fd, polling);
   }
   std::string names() const {
     std::string all;
@@ -63,6 +63,10 @@ TEST_CASE("a store is bounded, and keeps nothing at all by default") {
   std::size_t before = open_descriptors();
   CHECK(s.add("c", memory()) == storing::full);
   CHECK(open_descriptors() == before);
+  auto refused = memory();
+  CHECK(s.store->add("c", refused, store_polling::never) == storing::full);
+  CHECK(refused);  // still the caller's, who disposes of many at once
+  CHECK(s.born.empty());
   CHECK(storing_things(0).add("a", memory()) == storing::full);
 }
 
