@@ -3,6 +3,7 @@
 #include <exec/launcher.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 extern "C" {
 
@@ -23,16 +24,19 @@ extern "C" {
   return start;
 }
 
+// Written as instructions, like the two above: a compiler would take a loop for a call to the very function.
 [[gnu::used]] std::size_t strlen(char const* string) noexcept {
-  std::size_t length = 0;
-  while (string[length] != '\0') ++length;
-  return length;
+  char const* end = string;
+  std::size_t left = SIZE_MAX;
+  asm volatile("repne scasb" : "+D"(end), "+c"(left) : "a"('\0') : "memory", "cc");
+  return static_cast<std::size_t>(end - string) - 1;
 }
 
 [[gnu::used]] void* memchr(void const* in, int wanted, std::size_t count) noexcept {
-  auto const* bytes = static_cast<unsigned char const*>(in);
-  for (std::size_t i = 0; i < count; ++i)
-    if (bytes[i] == static_cast<unsigned char>(wanted)) return const_cast<unsigned char*>(bytes + i);
-  return nullptr;
+  if (count == 0) return nullptr;
+  auto const* behind = static_cast<char const*>(in);
+  bool found = false;
+  asm volatile("repne scasb" : "+D"(behind), "+c"(count), "=@ccz"(found) : "a"(wanted) : "memory");
+  return found ? const_cast<char*>(behind - 1) : nullptr;
 }
 }
