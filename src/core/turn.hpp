@@ -17,7 +17,7 @@ struct turn {
   std::vector<fact>& facts;
   std::vector<answer>& answers;
 
-  void perform(action a) { actions.push_back(std::move(a)); }
+  void perform(action const& a) { actions.push_back(a); }
   void tell(fact f) { facts.push_back(std::move(f)); }
   void reply(request_number to, std::expected<rollout_number, std::string> outcome) {
     if (to != request_number{}) answers.push_back({to, std::move(outcome)});

@@ -109,7 +109,7 @@ void server::state::reply(connection& c, fixed_reply const& with, bool keep_aliv
 bool server::state::flush(connection& c) {
   while (!c.unsent.empty()) {
     ssize_t sent = send(c.fd.get(), c.unsent.data(), c.unsent.size(), MSG_NOSIGNAL);
-    if (sent > 0) {
+    if (sent >= 0) {
       c.unsent.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN) {
       if (c.phase != connection_phase::writing) waiting.put(c, now);

@@ -138,7 +138,7 @@ void worker::write(client& c) {
   while (!c.unsent.empty()) {
     // Tried at once although the connection may still be under way: on loopback it mostly is not.
     ssize_t sent = send(c.fd.get(), c.unsent.data(), c.unsent.size(), MSG_NOSIGNAL);
-    if (sent > 0) {
+    if (sent >= 0) {
       c.unsent.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN || errno == EINPROGRESS) {
       watch(c, EPOLLOUT);
