@@ -64,7 +64,7 @@ HANDOFF_API int handoff_init(unsigned flags);
 HANDOFF_API int handoff_listener_count(void);
 
 /* The index, from 0, of the first listener of that name; -ENOENT when there is none. Names need not be
- * unique: the supervisor gives the same name to several addresses when it is configured so. */
+ * unique: systemd gives one name to several sockets when it is configured so. */
 HANDOFF_API int handoff_listener_find(char const* name);
 
 /* The descriptor at `index`, from 0; -EINVAL when there is no such listener. */

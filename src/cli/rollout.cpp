@@ -121,7 +121,7 @@ std::optional<ending> followed_rollout::take_verdict(json const& told) {
   return reached("promoted");
 }
 
-// The supervisor is gone: it may be upgrading itself, it may have been restarted, or it cut us off.
+// The supervisor is gone: it may have been killed and restarted, or it cut us off.
 std::expected<connection, ending> followed_rollout::find_again(interruptions const& by) {
   auto interrupted = [this] {
     return std::unexpected(give_up(error{std::make_error_code(std::errc::interrupted), {}}));

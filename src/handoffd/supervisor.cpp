@@ -245,7 +245,7 @@ std::expected<std::vector<std::string>, release_book::refusal> supervisor::parts
 
 result<command_table::description> supervisor::parts::describe(command const& c) {
   release const* of = releases->find(c.generation);
-  // After a refusal there is no release of the candidate; the hook "failed" then speaks for live.
+  // Of an executable that cannot be used there is no release; the hook "failed" then runs as live's would.
   if (generation const* live = mind->current().with_role(role::live); of == nullptr && live != nullptr)
     of = releases->find(live->number);
   if (of == nullptr) return plain_failure("there is no release to run it for");
