@@ -48,7 +48,7 @@ def machine():
         system = next((line.split("=", 1)[1].strip().strip('"') for line in f if line.startswith("PRETTY_NAME=")), "")
     return [
         f"Machine: {os.cpu_count()} cores ({model}), {memory_kib / 1048576:.0f} GiB of memory",
-        f"System: {system}, Linux {platform.release()}",
+        f"System: {system}, Linux {platform.release().split('-')[0]}",
     ]
 
 
