@@ -60,6 +60,7 @@ bool is_answered(std::string const& path, socket_type type) {
   auto address = unix_socket_address(path);
   if (!address) return false;
   unique_fd probe(::socket(AF_UNIX, kernel_socket_type(type) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) return true;  // who cannot ask leaves it alone
   if (::connect(probe.get(), address->get(), address->length) == 0) return true;
   // Everything but a refusal speaks of somebody: a full queue, a socket of another type, no permission to
   // ask.
