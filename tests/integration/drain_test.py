@@ -25,18 +25,17 @@ class Drain(puppet.TestCase):
     def test_one_that_is_deaf_is_killed_at_the_deadline_with_its_group_and_orphans(self):
         # A child in its group, and one that left: forked twice, in a session of its own.
         code = f"""{DEAF}
+{RECORDING}
 kept.append(socket.socketpair())
-def record():
-    with open({self.path('children')!r}, "a") as f: f.write(f"{{os.getpid()}}\\n")
-if os.fork() == 0:
-    record(); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000); os._exit(0)
+def stay():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN); record({self.path('children')!r}); signal.pause()
+if os.fork() == 0: stay()
 if os.fork() == 0:
     os.setsid()
-    if os.fork() == 0:
-        record(); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)
+    if os.fork() == 0: stay()
     os._exit(0)
 os.wait()
-while open({self.path('children')!r}).read().count("\\n") < 2: time.sleep(0.01)
+await_records(2)
 """
         s = harness.Supervisor(self, self.puppets(code, rest=SHORT))
         pids = s.pids() + [int(n) for n in self.read("children").split()]
@@ -49,15 +48,14 @@ while open({self.path('children')!r}).read().count("\\n") < 2: time.sleep(0.01)
         harness.poll_until(lambda: harness.children(s.process.pid) == s.pids(), "no zombie")
 
     def test_descendants_of_a_service_that_drains_well_end_too(self):
-        code = f"""
+        code = f"""{RECORDING}
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        with open({self.path('child')!r}, "w") as f: f.write(f"{{os.getpid()}}\\n")
-        time.sleep(1000)
+        record({self.path('child')!r}); signal.pause()
     os._exit(0)
 os.wait()
-while not os.path.exists({self.path('child')!r}) or not open({self.path('child')!r}).read(): time.sleep(0.01)
+await_records(1)
 """
         s = harness.Supervisor(self, self.puppets(code))
         child = int(self.read("child"))
@@ -167,11 +165,9 @@ if os.fork() == 0:
         if os.fork() != 0:
             if depth == 0: os._exit(0)
             break
-    with open({self.path('children')!r}, "a") as f: f.write(f"{{os.getpid()}}\\n")
-    time.sleep(1000)
+    record({self.path('children')!r}); signal.pause()
 os.wait()
-while not os.path.exists({self.path('children')!r}) or open({self.path('children')!r}).read().count("\\n") < 4:
-    time.sleep(0.01)
+await_records(4)
 """
         s = harness.Supervisor(self, self.puppets(code))
         children = [int(n) for n in self.read("children").split()]

@@ -1,5 +1,6 @@
 """The door stays open: whatever services do to a shared listener, and whoever else wants the address."""
 
+import contextlib
 import json
 import os
 import signal
@@ -130,10 +131,16 @@ class Changes(ListenerCase):
     def test_a_listener_added_on_hup_is_bound_before_the_candidate_starts(self):
         s = harness.Supervisor(self, self.demos())
         added = harness.free_port()
-        s.write(self.puppets("time.sleep(0.3)", addresses=[self.address, f"127.0.0.1:{added}"]))
+        gate = self.path("gate")
+        os.mkfifo(gate)
+        s.write(self.puppets(f"open({gate!r}).close()", addresses=[self.address, f"127.0.0.1:{added}"]))
         rollout = s.call("Upgrade")["rollout"]
         s.events.wait("instance_started", generation=2)
-        self.assertEqual(puppet.ask(added), 2)  # waits in the queue until somebody accepts
+        with contextlib.closing(socket.create_connection(("127.0.0.1", added))) as early:
+            early.sendall(b"GET / HTTP/1.0\r\n\r\n")  # waits in the queue: nobody accepts yet
+            open(gate, "w").close()
+            early.settimeout(harness.PATIENCE)
+            self.assertIn(b"X-Handoff-Generation: 2", early.recv(4096))
         s.events.wait("verdict", rollout=rollout, verdict="promoted")
 
     def test_a_removed_listener_stays_until_nobody_can_be_rolled_back_to_who_has_it(self):
