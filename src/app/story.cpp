@@ -129,8 +129,9 @@ std::optional<waiting> waits_for(state const& s) {
     if (s.rollout->bake_until != instant{}) return waiting{"the end of the bake", s.rollout->bake_until};
     return {};
   }
-  bool deaf = s.with_role(role::live) != nullptr;
-  if (s.retry_at) return waiting{deaf ? "the next try to repair live" : "the next try to start", s.retry_at};
+  bool repairs = s.with_role(role::live) != nullptr;
+  if (s.retry_at)
+    return waiting{repairs ? "the next try to repair live" : "the next try to start", s.retry_at};
   if (auto const* live = s.with_role(role::live))
     if (auto instance = waits_for_instance(*live)) return instance;
   return waits_for_drain(s);
