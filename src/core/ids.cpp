@@ -18,4 +18,13 @@ std::string spell(duration d) {
   return text.empty() ? "0s" : text;
 }
 
+std::string spell(weight w) {
+  std::string text = std::to_string(number(w) / 100);
+  if (std::uint32_t rest = number(w) % 100; rest != 0) {
+    std::string digits = std::to_string(rest + 100).substr(1);
+    text += "." + (digits.back() == '0' ? digits.substr(0, 1) : digits);
+  }
+  return text + " %";
+}
+
 }  // namespace handoff

@@ -17,10 +17,16 @@ enum class rollout_number : std::uint32_t {};     // from 1; 0 means none
 enum class command_number : std::uint32_t {};     // a hook or check in flight
 enum class request_number : std::uint64_t {};     // who asked; 0 means nobody waits for the answer
 
+// A part of the traffic, in hundredths of a percent.
+enum class weight : std::uint32_t {};
+constexpr weight no_weight{0};
+constexpr weight full_weight{10'000};
+
 constexpr generation_number no_generation{};
 
 constexpr std::uint32_t number(generation_number n) { return static_cast<std::uint32_t>(n); }
 constexpr std::uint32_t number(rollout_number n) { return static_cast<std::uint32_t>(n); }
+constexpr std::uint32_t number(weight w) { return static_cast<std::uint32_t>(w); }
 constexpr generation_number next(generation_number n) { return generation_number{number(n) + 1}; }
 constexpr rollout_number next(rollout_number n) { return rollout_number{number(n) + 1}; }
 
@@ -40,5 +46,8 @@ inline std::string to_string(instance_id const& id) {
 
 // As a configuration spells it: "1h30m", "30s", "500ms".
 std::string spell(duration);
+
+// "5 %", "0.25 %".
+std::string spell(weight);
 
 }  // namespace handoff

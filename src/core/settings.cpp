@@ -40,6 +40,14 @@ std::string_view to_string(strategy plan) {
   switch (plan) {
     case strategy::handoff:
       return "handoff";
+    case strategy::rolling:
+      return "rolling";
+    case strategy::blue_green:
+      return "blue-green";
+    case strategy::canary:
+      return "canary";
+    case strategy::experiment:
+      return "experiment";
   }
   return "unknown";
 }

@@ -4,6 +4,7 @@
 
 #include <core/ids.hpp>
 
+#include <array>
 #include <chrono>
 #include <compare>
 #include <cstdint>
@@ -25,6 +26,9 @@ constexpr std::size_t checks = 32;
 constexpr std::size_t configuration_bytes = 1 << 20;
 constexpr std::uint32_t stored_descriptors = 512;
 constexpr std::uint32_t draining = 64;                    // generations at once
+constexpr std::uint32_t steered_draining = 24;            // generations at once, where they have slots
+constexpr std::size_t steps = 64;                         // of a canary
+constexpr std::size_t routes = 32;
 constexpr std::uint32_t restart_burst = 10'000;           // crashes within a window
 constexpr std::uint32_t forgiven_failures = 10'000;       // of a check, in a row
 constexpr duration longest{std::chrono::hours(24 * 30)};  // of any configured duration
@@ -75,6 +79,8 @@ struct listener_settings {
   listener_address address;
   socket_type type = socket_type::stream;
   socket_options options;
+  bool steer = true;  // false: its generations share one socket, whatever [rollout] sharing says
+  duration flow_timeout = std::chrono::seconds(30);  // a UDP flow that was silent for so long is over
   bool operator==(listener_settings const&) const = default;
 };
 
@@ -152,13 +158,53 @@ struct restart_settings {
   bool operator==(restart_settings const&) const = default;
 };
 
-enum class strategy { handoff };
+enum class strategy { handoff, rolling, blue_green, canary, experiment };
+
+// How the generations of a service share its TCP and UDP listeners.
+enum class sharing {
+  automatic,  // steered where it works
+  steered,    // each generation has a slot of its own and the kernel chooses; else the configuration is refused
+  shared      // all generations hold the same socket
+};
+
+struct canary_step {
+  handoff::weight weight{};
+  std::optional<duration> hold;  // none: until somebody promotes
+  bool operator==(canary_step const&) const = default;
+};
+
+// IPv4 as ::ffff:a.b.c.d, with 96 added to the prefix.
+struct network {
+  std::array<std::uint8_t, 16> address{};  // its bits behind the prefix are 0
+  std::uint8_t prefix = 0;                 // 0..128
+  bool operator==(network const&) const = default;
+};
+
+enum class side { live, candidate };
+
+// Clients of a network go to one side of a rollout, whatever the weights are.
+struct route {
+  network from;
+  side to = side::candidate;
+  bool operator==(route const&) const = default;
+};
 
 struct rollout_settings {
   handoff::strategy strategy = strategy::handoff;
+  handoff::sharing sharing = sharing::automatic;
   duration bake{0};
   std::uint32_t max_draining = 3;
   std::uint32_t candidate_restarts = 0;
+  duration retire_after = std::chrono::seconds(1);  // a draining generation's queue that stood still so long
+  bool sticky = false;                              // a client stays on the side it came to first
+  std::vector<route> routes;                        // the first that matches decides
+  std::vector<canary_step> steps;                   // canary
+  std::uint32_t canary_instances = 0;               // canary: to begin with; 0: as the weight needs
+  std::uint32_t max_surge = 1;                      // rolling: instances more than configured
+  std::uint32_t max_unavailable = 0;                // rolling: instances fewer than configured
+  bool auto_promote = false;                        // blue-green: no person is asked
+  duration standby{0};                              // blue-green: how long the old one is kept warm
+  handoff::weight experiment_weight{5000};          // experiment: of the candidate
   bool operator==(rollout_settings const&) const = default;
 };
 
