@@ -26,12 +26,23 @@ struct observed_generation {
   std::string executable;
   std::string executable_state;
 };
+// A generation's own socket of a steered listener, and what was counted there.
+struct observed_slot {
+  generation_number generation{};
+  std::optional<std::uint32_t> queued;
+  std::uint64_t connections = 0;
+  std::uint64_t datagrams = 0;
+  std::uint64_t migrations = 0;  // that came here from slots that were closed
+};
 struct observed_listener {
   std::string name;
   std::string address;
   std::optional<std::uint32_t> queued;
   std::uint32_t backlog = 0;
   std::uint32_t reopened = 0;  // times
+  bool steered = false;
+  std::string sharing_reason;  // why it is shared, when it is
+  std::vector<observed_slot> slots;
 };
 struct observations {
   std::string service;

@@ -24,6 +24,12 @@ std::string tell_started(fact const& f, state const& s) {
   return live == nullptr ? text : text + ", " + generation_text(live->number) + " serves on";
 }
 
+std::string tell_holding(fact const& f) {
+  std::string text =
+      generation_text(f.generation) + " takes " + spell(f.weight.value_or(no_weight)) + " of the traffic";
+  return text + (f.wait ? " for " + spell(*f.wait) : " until it is promoted");
+}
+
 std::string tell_reopened(fact const& f, listener_names const& names) {
   std::string text = "listener '" + names(f.listener) + "' was shut down by a service and is open again";
   return f.generation == no_generation ? text : text + ", suspected: " + generation_text(f.generation);
@@ -52,6 +58,15 @@ std::optional<waiting> waits_for_command(state const& s) {
   return {};
 }
 
+std::optional<waiting> waits_for_hold(rollout const& r) {
+  if (r.paused) return waiting{"resume", {}};
+  if (waits_for_a_person(r)) return waiting{"promote or abort", {}};
+  bool holding = r.entered && r.position < r.plan.size() &&
+                 std::holds_alternative<hold_step>(r.plan[r.position]) && r.hold_until;
+  if (!holding) return {};
+  return waiting{"the end of " + stage_of(r), r.hold_until};
+}
+
 std::optional<waiting> waits_for_drain(state const& s) {
   std::optional<waiting> found;
   for (auto const& g : s.generations) {
@@ -76,6 +91,15 @@ std::string tell(fact const& f, state const& s, listener_names const& names) {
       return rollout_text(f.rollout) + because;
     case fact_kind::serving:
       return generation_text(f.generation) + " serves" + (f.wait ? ", watched for " + spell(*f.wait) : "");
+    case fact_kind::holding:
+      return tell_holding(f);
+    case fact_kind::weighted:
+      return generation_text(f.generation) + " takes " + spell(f.weight.value_or(no_weight)) +
+             " of the traffic, set by hand";
+    case fact_kind::paused:
+      return rollout_text(f.rollout) + " is paused" + because;
+    case fact_kind::resumed:
+      return rollout_text(f.rollout) + " goes on";
     case fact_kind::verdict:
       return tell_verdict(f);
     case fact_kind::settled:
@@ -92,6 +116,8 @@ std::string tell(fact const& f, state const& s, listener_names const& names) {
       return instance_text(f) + " is killed" + because;
     case fact_kind::draining:
       return generation_text(f.generation) + " drains, for at most " + spell(f.wait.value_or(duration{}));
+    case fact_kind::standby:
+      return generation_text(f.generation) + " stands by for " + spell(f.wait.value_or(duration{}));
     case fact_kind::gone:
       return generation_text(f.generation) + " is gone";
     case fact_kind::degraded:
@@ -126,8 +152,7 @@ std::optional<waiting> waits_for(state const& s) {
     if (auto command = waits_for_command(s)) return command;
     if (auto const* candidate = s.with_role(role::candidate))
       if (auto instance = waits_for_instance(*candidate)) return instance;
-    if (s.rollout->bake_until != instant{}) return waiting{"the end of the bake", s.rollout->bake_until};
-    return {};
+    return waits_for_hold(*s.rollout);
   }
   bool repairs = s.with_role(role::live) != nullptr;
   if (s.retry_at)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <core/ids.hpp>
+#include <core/split.hpp>
 #include <core/state.hpp>
 #include <core/verdict.hpp>
 
@@ -39,13 +40,22 @@ struct run_command {
 struct cancel_command {
   command_number command{};
 };
-// The generation has the traffic now. Shared listeners: every generation that holds them accepts; what is to
-// be done is to restore what services changed.
-struct give_traffic {
+// Divides the traffic of steered listeners. Of shared ones every generation that holds them accepts.
+struct split_traffic {
+  traffic_split split;
+};
+struct settle_traffic {  // of a generation that lost it
+  generation_number generation{};
+};
+struct close_slots {  // its processes were told to drain: what they leave waiting moves on
+  generation_number generation{};
+};
+struct remove_slots {  // its processes are gone
   generation_number generation{};
 };
 struct reopen_listener {
   std::size_t listener = 0;
+  generation_number slot{};  // none: everybody's
 };
 struct forget {  // the release: nobody will launch it again
   generation_number generation{};
@@ -55,14 +65,19 @@ struct forget {  // the release: nobody will launch it again
 
 using action =
     std::variant<act::prepare, act::launch, act::ask_to_drain, act::kill_instance, act::abort_instance,
-                 act::run_command, act::cancel_command, act::give_traffic, act::reopen_listener, act::forget>;
+                 act::run_command, act::cancel_command, act::split_traffic, act::settle_traffic,
+                 act::close_slots, act::remove_slots, act::reopen_listener, act::forget>;
 
 // What happened, for the log, the watchers, the history and systemd: all of them tell the same.
 enum class fact_kind {
-  queued,   // a trigger waits for the rollout under way; detail: the cause
-  started,  // a rollout began; detail: the cause
-  stage,    // the rollout entered a stage; detail: its name
-  serving,  // the candidate has the traffic
+  queued,    // a trigger waits for the rollout under way; detail: the cause
+  started,   // a rollout began; detail: the cause
+  stage,     // the rollout entered a stage; detail: its name
+  serving,   // the candidate has all traffic
+  holding,   // the candidate has `weight` of the traffic, for `wait` or until somebody promotes
+  weighted,  // the candidate's `weight` was changed by hand
+  paused,
+  resumed,
   verdict,  // the rollout ended
   settled,  // nothing of a rollout that ended is left
   instance_started,
@@ -71,6 +86,7 @@ enum class fact_kind {
   instance_restarting,  // `wait` from now; detail: why
   instance_killed,      // detail: why
   draining,             // a generation, for `wait` at most
+  standby,              // a generation, for `wait`
   gone,                 // a generation
   degraded,             // detail: why
   recovered,
@@ -87,6 +103,7 @@ struct fact {
   std::string detail;
   std::optional<handoff::verdict> verdict;
   std::optional<duration> wait;
+  std::optional<handoff::weight> weight;
   std::size_t listener = 0;
 };
 

@@ -24,6 +24,20 @@ struct rollback_requested {
 struct abort_requested {
   request_number request{};
 };
+struct promote_requested {  // ends the hold under way
+  bool full = false;        // and every later one
+  request_number request{};
+};
+struct pause_requested {
+  request_number request{};
+};
+struct resume_requested {
+  request_number request{};
+};
+struct weight_requested {
+  handoff::weight weight{};
+  request_number request{};
+};
 struct stop_requested {  // a second one kills at once
   request_number request{};
 };
@@ -76,19 +90,27 @@ struct watchdog_fed {
 struct watchdog_pulled {  // WATCHDOG=trigger
   instance_id id;
 };
-struct listener_shut {  // for everybody, by a service
+struct listener_shut {  // by a service: its own slot, or the socket of all
   std::size_t listener = 0;
+  generation_number slot{};  // none: everybody's
 };
 struct listener_replaced {  // it could not be opened again: who holds the old socket is deaf
   std::size_t listener = 0;
 };
 
+// Nothing waits any more for a generation that lost its traffic: its queues are empty, its UDP flows silent.
+struct traffic_settled {
+  generation_number generation{};
+};
+
 struct time_passed {};
 
-using happening = std::variant<upgrade_requested, rollback_requested, abort_requested, stop_requested,
-                               policy_changed, prepared, preparation_failed, launched, launch_failed,
-                               command_finished, became_ready, exited, extended, watchdog_fed,
-                               watchdog_pulled, listener_shut, listener_replaced, time_passed>;
+using happening =
+    std::variant<upgrade_requested, rollback_requested, abort_requested, promote_requested, pause_requested,
+                 resume_requested, weight_requested, stop_requested, policy_changed, prepared,
+                 preparation_failed, launched, launch_failed, command_finished, became_ready, exited,
+                 extended, watchdog_fed, watchdog_pulled, listener_shut, listener_replaced, traffic_settled,
+                 time_passed>;
 
 struct event {
   instant at{};

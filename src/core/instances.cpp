@@ -27,7 +27,16 @@ void kill(turn& t, instance& i, duration again_after, std::string why) {
           .detail = std::move(why)});
 }
 
-void dismiss(turn& t, generation const& g, instance& i) {
+// At the latest when its drain is over, with the time that a kill needs.
+void tell_to_drain(turn& t, generation const& g, instance& i) {
+  i.phase = instance_phase::draining;
+  i.until = t.now + g.policy.drain_timeout;
+  if (g.role == role::draining && g.policy.settle > duration::zero())
+    i.until = std::max(g.dismissed_at + g.policy.drain_timeout, t.now + g.policy.kill_timeout);
+  t.perform(act::ask_to_drain{i.id});
+}
+
+void dismiss(turn& t, generation const& g, instance& i, duration settle) {
   switch (i.phase) {
     case instance_phase::queued:
       i.phase = instance_phase::gone;
@@ -36,18 +45,34 @@ void dismiss(turn& t, generation const& g, instance& i) {
       // The launcher would swallow a signal that is meant for the service.
       kill(t, i, g.policy.kill_timeout, "dismissed before it was the service");
       break;
-    case instance_phase::starting:
     case instance_phase::ready:
+      if (settle > duration::zero()) {
+        i.phase = instance_phase::settling;
+        i.until = t.now + settle;
+        break;
+      }
+      [[fallthrough]];
+    case instance_phase::starting:
       stop_probe(t, i);
-      i.phase = instance_phase::draining;
-      i.until = t.now + g.policy.drain_timeout;
-      t.perform(act::ask_to_drain{i.id});
+      tell_to_drain(t, g, i);
       break;
+    case instance_phase::settling:
     case instance_phase::draining:
     case instance_phase::killed:
     case instance_phase::gone:
       break;
   }
+}
+
+bool is_settling(generation const& g) {
+  return std::ranges::any_of(g.instances, [](auto const& i) { return i.phase == instance_phase::settling; });
+}
+
+// Its slots may be closed from now on: whoever could take from them was told to leave.
+void end_settling(turn& t, generation& g) {
+  for (auto& i : g.instances)
+    if (i.phase == instance_phase::settling) tell_to_drain(t, g, i);
+  if (g.policy.steered) t.perform(act::close_slots{g.number});
 }
 
 void requeue(turn& t, generation const& g, instance& i, std::string why) {
@@ -74,7 +99,7 @@ std::string placed(turn const& t, instance_phase at, std::string const& reason) 
 // An instance of a generation that should be running ended, for whatever reason.
 void fell(turn& t, generation& g, instance& i, std::string const& reason) {
   stop_probe(t, i);
-  if (g.role == role::live) {
+  if (g.role == role::live || g.role == role::standby) {
     g.crashes.add(t.now, t.s.policy.restart);
     return requeue(t, g, i, reason);
   }
@@ -119,6 +144,9 @@ void expire(turn& t, generation& g, instance& i) {
     case instance_phase::ready:
       if (i.watchdog && i.watchdog_due <= t.now) bite(t, g, i, "watchdog: silent for " + spell(*i.watchdog));
       break;
+    case instance_phase::settling:
+      if (i.until <= t.now) end_settling(t, g);
+      break;
     case instance_phase::draining:
       if (i.until <= t.now)
         kill(t, i, g.policy.kill_timeout, "still there after " + spell(g.policy.drain_timeout));
@@ -135,6 +163,7 @@ void expire(turn& t, generation& g, instance& i) {
 void launch(turn& t, generation& g, instance& i) {
   ++i.id.incarnation;
   i.phase = instance_phase::launching;
+  i.stopped = stopping::no;
   i.launched_at = t.now;
   if (!i.trying_since) i.trying_since = t.now;
   i.until = t.now + g.policy.ready_timeout;
@@ -145,6 +174,15 @@ void launch(turn& t, generation& g, instance& i) {
 
 generation* owner(turn& t, instance_id const& id) { return t.s.find(id.generation); }
 
+// An instance of live that a rolling upgrade had told to leave has ended.
+void left(turn& t, instance& i) {
+  bool is_wanted = i.stopped == stopping::wanted_again;
+  i.stopped = is_wanted ? stopping::no : stopping::yes;
+  i.phase = is_wanted ? instance_phase::queued : instance_phase::gone;
+  i.until = t.now;
+  i.trying_since.reset();
+}
+
 }  // namespace
 
 bool all_ready(generation const& g) {
@@ -154,11 +192,41 @@ bool all_ready(generation const& g) {
 void dismiss(turn& t, generation& g, rollout_number by) {
   g.role = role::draining;
   g.dismissed_by = by;
-  for (auto& i : g.instances) dismiss(t, g, i);
+  g.dismissed_at = t.now;
+  bool succeeded = t.s.lifecycle == lifecycle::running;  // else there is nobody to leave traffic to
+  for (auto& i : g.instances) dismiss(t, g, i, succeeded ? g.policy.settle : duration{});
+  if (is_settling(g))
+    t.perform(act::settle_traffic{g.number});
+  else if (g.policy.steered)
+    t.perform(act::close_slots{g.number});
   bool running = std::ranges::any_of(g.instances, [](auto const& i) { return i.is_running(); });
   if (running)
     t.tell(
         {.kind = fact_kind::draining, .rollout = by, .generation = g.number, .wait = g.policy.drain_timeout});
+}
+
+void stop_instances(turn& t, generation& live, std::uint32_t remaining) {
+  std::uint32_t staying = 0;
+  for (auto& i : live.instances) {
+    bool stays = i.stopped == stopping::no && staying < remaining;
+    staying += stays;
+    if (stays || i.stopped != stopping::no) continue;
+    i.stopped = stopping::yes;
+    dismiss(t, live, i, duration{});
+  }
+}
+
+bool have_stopped(generation const& live) {
+  return std::ranges::none_of(live.instances,
+                              [](auto const& i) { return i.stopped == stopping::yes && i.is_running(); });
+}
+
+void want_again(turn& t, generation& live) {
+  for (auto& i : live.instances) {
+    if (i.stopped != stopping::yes) continue;
+    i.stopped = stopping::wanted_again;
+    if (i.phase == instance_phase::gone) left(t, i);
+  }
 }
 
 void kill_everything(turn& t) {
@@ -191,6 +259,7 @@ bool remove_gone(turn& t) {
   if (found == t.s.generations.end()) return false;
   generation gone = std::move(*found);
   t.s.generations.erase(found);
+  if (gone.policy.steered) t.perform(act::remove_slots{gone.number});
   t.tell({.kind = fact_kind::gone, .rollout = gone.dismissed_by, .generation = gone.number});
   if (gone.number != t.s.previous) t.perform(act::forget{gone.number});
   if (gone.served && t.s.lifecycle == lifecycle::running)
@@ -243,9 +312,10 @@ void on(turn& t, launch_failed const& e) {
     i->phase = instance_phase::gone;
     return;
   }
+  if (i->stopped != stopping::no) return left(t, *i);
   bool try_again = e.transient && t.now - *i->trying_since < g.policy.ready_timeout;
   if (!try_again) {
-    if (g.role == role::live) return fell(t, g, *i, e.reason);
+    if (g.role != role::candidate) return fell(t, g, *i, e.reason);
     i->phase = instance_phase::gone;
     return roll_back(t, e.reason);
   }
@@ -266,9 +336,15 @@ void on(turn& t, exited const& e) {
   if (i == nullptr || !i->is_running()) return;
   generation& g = *owner(t, e.id);
   t.tell({.kind = fact_kind::instance_exited, .generation = g.number, .instance = e.id, .detail = e.reason});
+  if (g.role != role::draining && i->stopped != stopping::no) return left(t, *i);
   if (g.role != role::draining) return fell(t, g, *i, e.reason);
   stop_probe(t, *i);
   i->phase = instance_phase::gone;
+}
+
+void on(turn& t, traffic_settled const& e) {
+  generation* g = t.s.find(e.generation);
+  if (g != nullptr && is_settling(*g)) end_settling(t, *g);
 }
 
 void on(turn& t, extended const& e) {

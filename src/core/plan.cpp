@@ -1,5 +1,7 @@
 #include "plan.hpp"
 
+#include <algorithm>
+
 namespace handoff {
 
 namespace {
@@ -9,33 +11,150 @@ struct overloaded : Ts... {
   using Ts::operator()...;
 };
 
+std::uint32_t rounded_up(std::uint64_t part, std::uint64_t whole) {
+  return static_cast<std::uint32_t>((part + whole - 1) / whole);
+}
+
+class planner {
+ public:
+  planner(operator_policy const& policy, std::uint32_t instances) : policy_(policy), instances_(instances) {}
+
+  void hook(handoff::hook at) {
+    if (policy_.hooks[static_cast<std::size_t>(at)]) steps_.emplace_back(hook_step{at});
+  }
+  // The gates before traffic stand behind the first instances, whoever comes later.
+  void start(std::uint32_t instances) {
+    instances = std::min(instances, instances_);
+    if (instances <= started_) return;
+    steps_.emplace_back(start_step{instances});
+    if (started_ == 0) {
+      if (!policy_.checks.empty()) steps_.emplace_back(check_step{});
+      hook(hook::ready);
+    }
+    started_ = instances;
+  }
+  void weigh(handoff::weight w) { steps_.emplace_back(weight_step{w}); }
+  void hold(handoff::weight at, std::optional<duration> time) { steps_.emplace_back(hold_step{at, time}); }
+  void stop(std::uint32_t remaining) { steps_.emplace_back(stop_step{remaining}); }
+  void switch_over(duration bake) {
+    start(instances_);
+    weigh(full_weight);
+    hook(hook::switched);
+    if (bake > duration::zero()) hold(full_weight, bake);
+  }
+
+  void canary();
+  void blue_green();
+  void experiment();
+  void rolling(std::uint32_t live_instances);
+
+  plan take() { return std::move(steps_); }
+
+ private:
+  operator_policy const& policy_;
+  std::uint32_t instances_;
+  std::uint32_t started_ = 0;
+  plan steps_;
+};
+
+void planner::canary() {
+  auto const& how = policy_.rollout;
+  for (auto const& step : how.steps) {
+    std::uint32_t needed = rounded_up(std::uint64_t{instances_} * number(step.weight), number(full_weight));
+    start(std::max({needed, how.canary_instances, 1U}));
+    weigh(step.weight);
+    if (step.hold != duration::zero()) hold(step.weight, step.hold);
+  }
+  switch_over(how.bake);
+}
+
+void planner::blue_green() {
+  start(instances_);
+  if (!policy_.rollout.auto_promote) {
+    weigh(no_weight);
+    hold(no_weight, {});
+  }
+  switch_over(policy_.rollout.bake);
+}
+
+void planner::experiment() {
+  start(instances_);
+  weigh(policy_.rollout.experiment_weight);
+  hold(policy_.rollout.experiment_weight, {});
+  switch_over(duration::zero());
+}
+
+// Never more than `max_surge` too many, nor more than `max_unavailable` too few; the last old one leaves with
+// the promotion, so that there is one to go back to.
+void planner::rolling(std::uint32_t old) {
+  auto const& how = policy_.rollout;
+  std::uint32_t fewest = instances_ - std::min(instances_, how.max_unavailable);
+  while (started_ < instances_) {
+    std::uint32_t most = instances_ + how.max_surge;
+    std::uint32_t room = most - std::min(most, old + started_);
+    std::uint32_t running = old + started_;
+    std::uint32_t leave = std::min(old - std::min(old, 1U), running - std::min(running, fewest));
+    if (room == 0 && leave == 0) room = 1;
+    if (room > 0) {
+      start(started_ + room);
+      if (started_ == instances_) break;
+      weigh(weight{number(full_weight) * started_ / instances_});
+      running = old + started_;
+      leave = std::min(old - std::min(old, 1U), running - std::min(running, fewest));
+    }
+    if (leave > 0) stop(old -= leave);
+  }
+  switch_over(how.bake);
+}
+
 }  // namespace
 
-plan expand(operator_policy const& policy, generation_policy const& generation, bool first) {
-  plan steps;
-  auto add_hook = [&](hook at) {
-    if (policy.hooks[static_cast<std::size_t>(at)]) steps.push_back(hook_step{at});
-  };
-  add_hook(hook::preflight);
-  steps.push_back(start_step{generation.instances});
-  if (!policy.checks.empty()) steps.push_back(check_step{});
-  add_hook(hook::ready);
-  steps.push_back(switch_step{});
-  add_hook(hook::switched);
-  if (policy.rollout.bake > duration::zero() && !first) steps.push_back(bake_step{policy.rollout.bake});
+plan expand(operator_policy const& policy, generation_policy const& generation,
+            std::uint32_t live_instances) {
+  planner p(policy, generation.instances);
+  p.hook(hook::preflight);
+  bool first = live_instances == 0;
+  switch (first ? strategy::handoff : policy.rollout.strategy) {
+    case strategy::handoff:
+      p.switch_over(first ? duration::zero() : policy.rollout.bake);
+      break;
+    case strategy::rolling:
+      p.rolling(live_instances);
+      break;
+    case strategy::blue_green:
+      p.blue_green();
+      break;
+    case strategy::canary:
+      p.canary();
+      break;
+    case strategy::experiment:
+      p.experiment();
+      break;
+  }
+  return p.take();
+}
+
+plan expand_return(operator_policy const& policy, std::uint32_t instances) {
+  plan steps{start_step{instances}, weight_step{full_weight}};
+  if (policy.hooks[static_cast<std::size_t>(hook::switched)]) steps.emplace_back(hook_step{hook::switched});
   return steps;
 }
 
 std::string describe(plan_step const& step) {
-  return std::visit(overloaded{[](hook_step h) { return "the " + std::string(to_string(h.at)) + " hook"; },
-                               [](start_step s) {
-                                 return "starting " + std::to_string(s.instances) +
-                                        (s.instances == 1 ? " instance" : " instances");
-                               },
-                               [](check_step) { return std::string("checks"); },
-                               [](switch_step) { return std::string("switching traffic"); },
-                               [](bake_step) { return std::string("baking"); }},
-                    step);
+  auto instances = [](std::uint32_t n) { return std::to_string(n) + (n == 1 ? " instance" : " instances"); };
+  return std::visit(
+      overloaded{[](hook_step h) { return "the " + std::string(to_string(h.at)) + " hook"; },
+                 [&](start_step s) { return "starting " + instances(s.instances); },
+                 [](check_step) { return std::string("checks"); },
+                 [](weight_step w) {
+                   return w.weight == full_weight ? "switching traffic" : "moving " + spell(w.weight);
+                 },
+                 [](hold_step h) {
+                   if (!h.time) return "waiting at " + spell(h.at) + " to be promoted";
+                   return h.at == full_weight ? "baking" : "holding at " + spell(h.at);
+                 },
+                 [&](stop_step s) { return "stopping live down to " + instances(s.instances); }},
+      step);
 }
 
 }  // namespace handoff

@@ -4,6 +4,7 @@
 
 #include <core/policy.hpp>
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -24,23 +25,34 @@ struct start_step {
 struct check_step {
   bool operator==(check_step const&) const = default;
 };
-// Gives the candidate its traffic.
-struct switch_step {
-  bool operator==(switch_step const&) const = default;
+// Gives the candidate this part of the traffic, and live the rest.
+struct weight_step {
+  handoff::weight weight{};
+  bool operator==(weight_step const&) const = default;
 };
-// Watches the candidate serve, the old generation still standing by undrained.
-struct bake_step {
-  duration hold;
-  bool operator==(bake_step const&) const = default;
+// Watches the candidate at this weight, the old generation standing by undrained.
+struct hold_step {
+  handoff::weight at{};
+  std::optional<duration> time;  // none: until somebody promotes
+  bool operator==(hold_step const&) const = default;
+};
+// Tells instances of live to leave until it has this many, and goes on when they are gone.
+struct stop_step {
+  std::uint32_t instances;
+  bool operator==(stop_step const&) const = default;
 };
 
 // Behind the last step the candidate is promoted and the old generation told to drain.
-using plan_step = std::variant<hook_step, start_step, check_step, switch_step, bake_step>;
+using plan_step = std::variant<hook_step, start_step, check_step, weight_step, hold_step, stop_step>;
 using plan = std::vector<plan_step>;
 
-// `first` is a start with no old generation to fall back to: nothing is gained by baking it.
-plan expand(operator_policy const&, generation_policy const&, bool first);
+// The plan of the policy's strategy for a candidate. `live_instances` is 0 when there is no old generation to
+// fall back to: then all strategies start everything and switch.
+plan expand(operator_policy const&, generation_policy const&, std::uint32_t live_instances);
 
-std::string describe(plan_step const&);  // "starting 2 instances", "the preflight hook", "baking"
+// The way back to a standby generation: it runs already.
+plan expand_return(operator_policy const&, std::uint32_t instances);
+
+std::string describe(plan_step const&);  // "starting 2 instances", "the preflight hook", "holding at 5 %"
 
 }  // namespace handoff

@@ -21,6 +21,8 @@ struct generation_policy {
   duration drain_timeout = std::chrono::seconds(60);
   duration kill_timeout = std::chrono::seconds(5);
   std::optional<duration> watchdog;
+  bool steered = false;  // it has slots of its own, so there is a split to move
+  duration settle{0};    // before it is told to drain, for what waits in its slots and for its UDP flows
 
   bool operator==(generation_policy const&) const = default;
 };

@@ -30,8 +30,12 @@ struct command_runner {
 
 struct traffic {
   virtual ~traffic() = default;
-  virtual void give_to(generation_number) = 0;
-  virtual void reopen(std::size_t listener) = 0;  // → listener_replaced where it cannot be opened again
+  virtual void split(traffic_split const&) = 0;
+  virtual void settle(generation_number) = 0;        // → traffic_settled, unless its slots are removed before
+  virtual void close_slots(generation_number) = 0;   // as soon as nobody takes from them any more
+  virtual void remove_slots(generation_number) = 0;  // now; what waits in them moves to the split's fallback
+  // → listener_replaced where it cannot be opened again
+  virtual void reopen(std::size_t listener, generation_number slot) = 0;
 };
 
 struct alarm_clock {

@@ -35,26 +35,46 @@ void enter(turn& t, rollout& r, check_step const&) {
   for (auto& check : r.checks) check = {.next_run = t.now};
 }
 
-void enter(turn& t, rollout& r, switch_step const&) { t.perform(act::give_traffic{r.candidate}); }
+void enter(turn&, rollout& r, weight_step const& step) { r.weight = step.weight; }
 
-void enter(turn& t, rollout& r, bake_step const& step) {
-  r.bake_until = t.now + step.hold;
+void tell_serving(turn& t, rollout& r, std::optional<duration> watched) {
+  if (std::exchange(r.served, true)) return;
+  t.tell({.kind = fact_kind::serving, .rollout = r.number, .generation = r.candidate, .wait = watched});
+}
+
+void enter(turn& t, rollout& r, hold_step const& step) {
+  r.held = r.skips_holds;
+  r.hold_until.reset();
+  if (step.time) r.hold_until = t.now + *step.time;
   for (std::size_t n = 0; n < r.checks.size(); ++n)
     r.checks[n] = {.next_run = t.now + r.policy.checks[n].interval, .passed = true};
-  t.tell({.kind = fact_kind::serving, .rollout = r.number, .generation = r.candidate, .wait = step.hold});
+  if (step.at == full_weight) return tell_serving(t, r, step.time);
+  t.tell({.kind = fact_kind::holding,
+          .rollout = r.number,
+          .generation = r.candidate,
+          .wait = step.time,
+          .weight = step.at});
 }
 
-bool is_done(rollout const& r, hook_step const&) { return r.hook == command_number{}; }
-bool is_done(rollout const&, start_step const&) { return true; }  // all_ready() is asked behind every step
-bool is_done(rollout const& r, check_step const&) {
+void enter(turn& t, rollout&, stop_step const& step) {
+  if (generation* live = t.s.with_role(role::live)) stop_instances(t, *live, step.instances);
+}
+
+bool is_done(state const&, rollout const& r, hook_step const&) { return r.hook == command_number{}; }
+bool is_done(state const&, rollout const&, start_step const&) { return true; }  // all_ready() is asked anyway
+bool is_done(state const&, rollout const& r, check_step const&) {
   return std::ranges::all_of(r.checks, [](auto const& c) { return c.passed; });
 }
-bool is_done(rollout const&, switch_step const&) { return true; }
-bool is_done(rollout const& r, bake_step const&) { return r.baked; }
+bool is_done(state const&, rollout const&, weight_step const&) { return true; }
+bool is_done(state const&, rollout const& r, hold_step const&) { return r.held; }
+bool is_done(state const& s, rollout const&, stop_step const&) {
+  generation const* live = s.with_role(role::live);
+  return live == nullptr || have_stopped(*live);
+}
 
 bool step_is_done(state const& s, rollout const& r) {
-  bool done = std::visit([&](auto const& step) { return is_done(r, step); }, r.plan[r.position]);
-  return done && all_ready(*s.find(r.candidate));
+  bool done = std::visit([&](auto const& step) { return is_done(s, r, step); }, r.plan[r.position]);
+  return done && !r.paused && all_ready(*s.find(r.candidate));
 }
 
 void enter_step(turn& t, rollout& r) {
@@ -64,10 +84,13 @@ void enter_step(turn& t, rollout& r) {
 }
 
 // A generation more would be one too many: the oldest must go first, and does so at its drain deadline.
-bool has_room(state const& s) { return s.draining() < s.policy.rollout.max_draining; }
+bool has_room(state const& s, rollout const& r) {
+  bool standby_left = r.behind == no_generation || s.find(r.behind) == nullptr;
+  return standby_left && s.draining() < s.policy.rollout.max_draining;
+}
 
 bool start_preparing(turn& t, rollout& r) {
-  if (!has_room(t.s)) {
+  if (!has_room(t.s, r)) {
     if (!r.entered) tell_stage(t, r, "waiting for a generation to drain");
     r.entered = true;
     return false;
@@ -84,21 +107,34 @@ void cancel_commands_of(turn& t, rollout const& r) {
   for (auto const& check : r.checks) cancel(t, check.running);
 }
 
+void keep_warm(turn& t, generation& old, duration time) {
+  old.role = role::standby;
+  old.standby_until = t.now + time;
+  t.tell({.kind = fact_kind::standby, .generation = old.number, .wait = time});
+}
+
 // The candidate is live; what was live becomes what a rollback goes to.
-void promote(turn& t, rollout const& r) {
+void promote(turn& t, rollout& r) {
   generation& candidate = *t.s.find(r.candidate);
-  bool baked =
-      std::ranges::any_of(r.plan, [](auto const& s) { return std::holds_alternative<bake_step>(s); });
-  if (!baked)
-    t.tell({.kind = fact_kind::serving, .rollout = r.number, .generation = r.candidate, .wait = {}});
+  tell_serving(t, r, {});
+  bool warm =
+      r.policy.rollout.strategy == strategy::blue_green && r.policy.rollout.standby > duration::zero();
   if (generation* old = t.s.with_role(role::live)) {
     generation_number no_longer_kept = std::exchange(t.s.previous, old->number);
     bool gone = no_longer_kept != no_generation && t.s.find(no_longer_kept) == nullptr;
     if (gone) t.perform(act::forget{no_longer_kept});
-    dismiss(t, *old, r.number);
+    if (warm)
+      keep_warm(t, *old, r.policy.rollout.standby);
+    else
+      dismiss(t, *old, r.number);
   }
   candidate.role = role::live;
   candidate.served = true;
+}
+
+void go_back(turn& t, rollout const& r) {
+  if (generation* candidate = t.s.with_role(role::candidate)) dismiss(t, *candidate, r.number);
+  if (generation* live = t.s.with_role(role::live)) want_again(t, *live);
 }
 
 // When nothing serves, or live is deaf, a start is tried again, for ever.
@@ -119,6 +155,26 @@ void begin(turn& t, trigger by) {
     by.source = t.s.with_role(role::live)->number;
   t.s.rollout = rollout{.number = by.number, .cause = by.cause, .source = by.source, .started = t.now};
   t.tell({.kind = fact_kind::started, .rollout = by.number, .detail = std::string(to_string(by.cause))});
+  if (generation* warm = t.s.with_role(role::standby)) {
+    t.s.rollout->behind = warm->number;
+    dismiss(t, *warm, {});
+  }
+}
+
+// One change of the split, and whoever serves now goes.
+void return_to_standby(turn& t, rollout_number mine) {
+  generation& warm = *t.s.with_role(role::standby);
+  warm.role = role::candidate;
+  warm.candidate_crashes = 0;
+  t.s.retry_at.reset();
+  rollout r{.number = mine, .cause = cause::rollback, .phase = rollout_phase::executing, .started = t.now};
+  r.candidate = warm.number;
+  r.policy = t.s.policy;
+  r.policy.rollout.strategy = strategy::handoff;
+  r.plan = expand_return(r.policy, static_cast<std::uint32_t>(warm.instances.size()));
+  r.checks.resize(r.policy.checks.size());
+  t.s.rollout = std::move(r);
+  t.tell({.kind = fact_kind::started, .rollout = mine, .detail = std::string(to_string(cause::rollback))});
 }
 
 bool advance(turn& t) {
@@ -140,11 +196,11 @@ bool advance(turn& t) {
 void run_due_checks(turn& t) {
   if (!t.s.rollout || !t.s.rollout->entered) return;
   rollout& r = *t.s.rollout;
-  bool baking = here<bake_step>(r) != nullptr;
-  if (!baking && here<check_step>(r) == nullptr) return;
+  bool holding = here<hold_step>(r) != nullptr;
+  if (!holding && here<check_step>(r) == nullptr) return;
   for (std::size_t n = 0; n < r.checks.size(); ++n) {
     auto& check = r.checks[n];
-    bool wanted = baking ? r.policy.checks[n].during_bake : !check.passed;
+    bool wanted = holding ? r.policy.checks[n].during_bake : !check.passed;
     if (!wanted || check.running != command_number{} || check.next_run > t.now) continue;
     check.running =
         run(t, {.what = command::purpose::check, .check = n, .generation = r.candidate, .rollout = r.number},
@@ -175,7 +231,8 @@ void end_of_hook(turn& t, hook at, std::optional<std::string> const& failure) {
 void expire_rollout(turn& t) {
   if (!t.s.rollout) return;
   rollout& r = *t.s.rollout;
-  if (here<bake_step>(r) != nullptr && r.entered && r.bake_until <= t.now) r.baked = true;
+  bool holding = here<hold_step>(r) != nullptr && r.entered;
+  if (holding && r.hold_until && *r.hold_until <= t.now) r.held = true;
 }
 
 void roll_back(turn& t, std::string reason) {
@@ -188,8 +245,8 @@ void conclude(turn& t, verdict v) {
   cancel_commands_of(t, ended);
   if (v.kind == verdict_kind::promoted)
     promote(t, ended);
-  else if (generation* candidate = t.s.with_role(role::candidate))
-    dismiss(t, *candidate, ended.number);
+  else
+    go_back(t, ended);
   plan_retry(t, ended.cause);
   if (v.kind == verdict_kind::rolled_back) run_hook_aside(t, hook::failed, ended.candidate, ended.number);
   t.tell({.kind = fact_kind::verdict,
@@ -208,13 +265,20 @@ void tell_settled(turn& t, rollout_number number) {
 void on(turn& t, prepared const& e) {
   bool wanted =
       t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
-  if (!wanted) return t.perform(act::forget{e.number});
+  if (!wanted) {
+    if (e.generation.steered) t.perform(act::remove_slots{e.number});
+    return t.perform(act::forget{e.number});
+  }
   rollout& r = *t.s.rollout;
   t.s.policy = e.policy;
   r.policy = e.policy;
   r.phase = rollout_phase::executing;
   r.candidate = e.number;
-  r.plan = expand(e.policy, e.generation, t.s.with_role(role::live) == nullptr);
+  // A way back is not tried out step by step.
+  if (r.source != no_generation) r.policy.rollout.strategy = strategy::handoff;
+  generation const* live = t.s.with_role(role::live);
+  r.plan = expand(r.policy, e.generation,
+                  live == nullptr ? 0 : static_cast<std::uint32_t>(live->instances.size()));
   r.checks.resize(e.policy.checks.size());
   t.s.generations.push_back({.number = r.candidate, .policy = e.generation});
 }

@@ -25,9 +25,9 @@ constexpr std::uint32_t instances = 256;
 constexpr std::size_t checks = 32;
 constexpr std::size_t configuration_bytes = 1 << 20;
 constexpr std::uint32_t stored_descriptors = 512;
-constexpr std::uint32_t draining = 64;                    // generations at once
-constexpr std::uint32_t steered_draining = 24;            // generations at once, where they have slots
-constexpr std::size_t steps = 64;                         // of a canary
+constexpr std::uint32_t draining = 64;          // generations at once
+constexpr std::uint32_t steered_draining = 24;  // generations at once, where they have slots
+constexpr std::size_t steps = 64;               // of a canary
 constexpr std::size_t routes = 32;
 constexpr std::uint32_t restart_burst = 10'000;           // crashes within a window
 constexpr std::uint32_t forgiven_failures = 10'000;       // of a check, in a row
@@ -163,8 +163,8 @@ enum class strategy { handoff, rolling, blue_green, canary, experiment };
 // How the generations of a service share its TCP and UDP listeners.
 enum class sharing {
   automatic,  // steered where it works
-  steered,    // each generation has a slot of its own and the kernel chooses; else the configuration is refused
-  shared      // all generations hold the same socket
+  steered,  // each generation has a slot of its own and the kernel chooses; else the configuration is refused
+  shared    // all generations hold the same socket
 };
 
 struct canary_step {

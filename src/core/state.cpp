@@ -22,7 +22,7 @@ bool is_active(rollout const& r, std::size_t check) {
   if (r.phase != rollout_phase::executing || !r.entered || r.position >= r.plan.size()) return false;
   auto const& here = r.plan[r.position];
   if (std::holds_alternative<check_step>(here)) return !r.checks[check].passed;
-  return std::holds_alternative<bake_step>(here) && r.policy.checks[check].during_bake;
+  return std::holds_alternative<hold_step>(here) && r.policy.checks[check].during_bake;
 }
 
 void consider(earliest& e, instance const& i, readiness when, bool launcher_is_free) {
@@ -39,6 +39,7 @@ void consider(earliest& e, instance const& i, readiness when, bool launcher_is_f
       if (i.watchdog) e.consider(i.watchdog_due);
       break;
     case instance_phase::launching:
+    case instance_phase::settling:
     case instance_phase::draining:
     case instance_phase::killed:
       e.consider(i.until);
@@ -50,7 +51,8 @@ void consider(earliest& e, instance const& i, readiness when, bool launcher_is_f
 
 void consider(earliest& e, rollout const& r) {
   if (r.phase != rollout_phase::executing || r.position >= r.plan.size() || !r.entered) return;
-  if (std::holds_alternative<bake_step>(r.plan[r.position]) && !r.baked) e.consider(r.bake_until);
+  bool holding = std::holds_alternative<hold_step>(r.plan[r.position]) && !r.held;
+  if (holding && r.hold_until) e.consider(*r.hold_until);
   for (std::size_t n = 0; n < r.checks.size(); ++n)
     if (is_active(r, n) && r.checks[n].running == command_number{}) e.consider(r.checks[n].next_run);
 }
@@ -89,6 +91,7 @@ std::optional<instant> next_deadline(state const& s) {
   });
   for (auto const& g : s.generations) {
     for (auto const& i : g.instances) consider(e, i, g.policy.when, !launching);
+    if (g.role == role::standby) e.consider(g.standby_until);
     bool calming =
         s.degraded && g.role == role::live && !s.is_deaf(g) &&
         std::ranges::all_of(g.instances, [](auto const& i) { return i.phase == instance_phase::ready; });
@@ -100,6 +103,12 @@ std::optional<instant> next_deadline(state const& s) {
   return e.at;
 }
 
+bool waits_for_a_person(rollout const& r) {
+  if (r.paused) return true;
+  if (r.phase != rollout_phase::executing || !r.entered || r.position >= r.plan.size()) return false;
+  return std::holds_alternative<hold_step>(r.plan[r.position]) && !r.held && !r.hold_until;
+}
+
 std::string stage_of(rollout const& r) {
   if (r.phase == rollout_phase::waiting_for_room) return "waiting for a generation to drain";
   if (r.phase == rollout_phase::preparing || r.position >= r.plan.size()) return "preparing";
@@ -108,12 +117,12 @@ std::string stage_of(rollout const& r) {
 
 std::string_view to_string(instance_phase phase) {
   constexpr std::string_view names[] = {"queued",   "launching", "starting", "ready",
-                                        "draining", "killed",    "gone"};
+                                        "settling", "draining",  "killed",   "gone"};
   return names[static_cast<std::size_t>(phase)];
 }
 
 std::string_view to_string(role r) {
-  constexpr std::string_view names[] = {"candidate", "live", "draining"};
+  constexpr std::string_view names[] = {"candidate", "live", "standby", "draining"};
   return names[static_cast<std::size_t>(r)];
 }
 

@@ -6,6 +6,7 @@
 #include <core/plan.hpp>
 #include <core/policy.hpp>
 #include <core/restarts.hpp>
+#include <core/split.hpp>
 
 #include <optional>
 #include <string>
@@ -14,16 +15,20 @@
 namespace handoff {
 
 //   queued ──► launching ──► starting ──► ready
-//     ▲            │             │          │        asked to leave: draining ──► killed ──► gone
+//     ▲            │             │          │        dismissed: settling ──► draining ──► killed ──► gone
 //     └────────────┴── crashed ──┴──────────┘        not answering (start, watchdog): killed, then again
 //     queued
-enum class instance_phase { queued, launching, starting, ready, draining, killed, gone };
+// Settling: its slots have lost their traffic, and it still takes what waits in them.
+enum class instance_phase { queued, launching, starting, ready, settling, draining, killed, gone };
+
+// Whether an instance of live was stopped by a rolling upgrade, and is wanted again since that rolled back.
+enum class stopping { no, yes, wanted_again };
 
 struct instance {
   instance_id id;
   instance_phase phase = instance_phase::queued;
-  instant
-      until{};  // queued: not before; launching, starting: ready deadline; draining: kill; killed: kill again
+  instant until{};  // queued: not before; launching, starting: ready deadline; settling: drain; draining:
+                    // kill; killed: kill again
   instant launched_at{};
   std::optional<instant>
       trying_since;                  // launches that failed for want of resources are tried again since then
@@ -33,11 +38,12 @@ struct instance {
   instant probe_at{};                // readiness::exec: the next run; readiness::alive: ready then
   std::uint32_t failures = 0;        // in a row
   std::uint32_t restarts = 0;
+  handoff::stopping stopped = stopping::no;
 
   bool is_running() const { return phase != instance_phase::queued && phase != instance_phase::gone; }
 };
 
-enum class role { candidate, live, draining };
+enum class role { candidate, live, standby, draining };
 
 struct generation {
   generation_number number{};
@@ -45,7 +51,9 @@ struct generation {
   handoff::role role = role::candidate;
   std::vector<instance> instances;
   crash_history crashes;
-  rollout_number dismissed_by{};  // draining: whose verdict sent it away; 0: a stop
+  rollout_number dismissed_by{};  // draining: whose verdict sent it away; 0: a stop, or the end of standby
+  instant dismissed_at{};         // draining: since when
+  instant standby_until{};        // standby
   bool served = false;            // was live once
   std::uint32_t candidate_crashes = 0;
 };
@@ -71,10 +79,15 @@ struct rollout {
   std::size_t position = 0;
   bool entered = false;  // plan[position] was begun
   instant started{};
-  operator_policy policy;  // as it was when the plan was made
-  instant bake_until{};
-  bool baked = false;
-  command_number hook{};  // in flight
+  operator_policy policy;                 // as it was when the plan was made
+  std::optional<handoff::weight> weight;  // the candidate's; none before it gets any traffic
+  std::optional<instant> hold_until;      // of the hold under way; none: until somebody promotes
+  bool held = false;                      // the hold under way is over
+  bool skips_holds = false;               // somebody promoted it for good
+  bool paused = false;                    // the step under way is not left
+  bool served = false;                    // the fact `serving` was told
+  generation_number behind{};             // a standby generation that leaves before
+  command_number hook{};                  // in flight
   std::vector<check_progress> checks;
 };
 
@@ -101,7 +114,7 @@ enum class lifecycle { running, stopping, stopped };  // stopped: everything is 
 struct state {
   operator_policy policy;
   handoff::lifecycle lifecycle = lifecycle::running;
-  std::vector<generation> generations;  // at most one candidate and one live
+  std::vector<generation> generations;  // at most one candidate, one live, one standby
   std::optional<handoff::rollout> rollout;
   std::optional<trigger> pending;  // what all triggers during a rollout became
   std::vector<command> commands;
@@ -110,6 +123,7 @@ struct state {
   rollout_number last_rollout{};
   command_number last_command{};
   generation_number deaf_up_to{};   // these and older ones hold a listening socket that was replaced
+  traffic_split split;              // as it was performed last
   std::optional<instant> retry_at;  // nothing serves, or live is deaf: the next try
   std::uint32_t failed_starts = 0;  // in a row
   bool degraded = false;
@@ -125,6 +139,9 @@ struct state {
 
 // The earliest moment at which step() wants to hear that time passed.
 std::optional<instant> next_deadline(state const&);
+
+// Whether a rollout goes no further before somebody says so.
+bool waits_for_a_person(rollout const&);
 
 // The stage of a rollout under way: "starting 2 instances", "baking".
 std::string stage_of(rollout const&);

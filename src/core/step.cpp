@@ -12,6 +12,7 @@ void on(turn& t, time_passed const&) {
   expire_instances(t);
   expire_commands(t);
   expire_rollout(t);
+  expire_standby(t);
   expire_retry(t);
 }
 
@@ -57,6 +58,15 @@ void settle(turn& t) {
   update_degraded(t);
 }
 
+// The split is a function of the state, and traffic moves before anybody is told to leave or forgotten.
+void move_traffic(turn& t) {
+  if (t.s.lifecycle != lifecycle::running) return;
+  traffic_split wanted = split_of(t.s);
+  if (wanted == t.s.split) return;
+  t.s.split = wanted;
+  t.actions.insert(t.actions.begin(), act::split_traffic{std::move(wanted)});
+}
+
 }  // namespace
 
 transition step(state s, event const& e) {
@@ -64,6 +74,7 @@ transition step(state s, event const& e) {
   turn t{e.at, out.next, out.actions, out.facts, out.answers};
   std::visit([&](auto const& happened) { on(t, happened); }, e.what);
   settle(t);
+  move_traffic(t);
   return out;
 }
 

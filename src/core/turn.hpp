@@ -28,6 +28,9 @@ struct turn {
 
 bool all_ready(generation const&);
 void dismiss(turn&, generation&, rollout_number by);
+void stop_instances(turn&, generation& live, std::uint32_t remaining);
+bool have_stopped(generation const& live);
+void want_again(turn&, generation& live);  // who was stopped
 bool launch_next(turn&);
 bool remove_gone(turn&);
 void kill_everything(turn&);
@@ -42,6 +45,7 @@ void on(turn&, exited const&);
 void on(turn&, extended const&);
 void on(turn&, watchdog_fed const&);
 void on(turn&, watchdog_pulled const&);
+void on(turn&, traffic_settled const&);
 
 // ---- commands.cpp
 
@@ -54,6 +58,7 @@ void on(turn&, command_finished const&);
 // ---- rollouts.cpp
 
 void begin(turn&, trigger);
+void return_to_standby(turn&, rollout_number);
 bool advance(turn&);
 void run_due_checks(turn&);
 void roll_back(turn&, std::string reason);
@@ -70,9 +75,14 @@ void on(turn&, preparation_failed const&);
 
 bool begin_pending(turn&);
 void expire_retry(turn&);
+void expire_standby(turn&);
 void on(turn&, upgrade_requested const&);
 void on(turn&, rollback_requested const&);
 void on(turn&, abort_requested const&);
+void on(turn&, promote_requested const&);
+void on(turn&, pause_requested const&);
+void on(turn&, resume_requested const&);
+void on(turn&, weight_requested const&);
 void on(turn&, stop_requested const&);
 void on(turn&, policy_changed const&);
 void on(turn&, listener_shut const&);

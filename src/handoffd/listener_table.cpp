@@ -122,7 +122,7 @@ void listener_table::restore_backlogs() {
     if (auto restored = e.socket.restore_backlog(); !restored) report_(restored.error().message());
 }
 
-void listener_table::reopen(std::size_t number) {
+void listener_table::reopen(std::size_t number, generation_number slot) {
   auto found = entries_.find(number);
   if (found == entries_.end()) return;
   entry& e = found->second;
@@ -130,7 +130,7 @@ void listener_table::reopen(std::size_t number) {
   auto how = e.socket.reopen();
   if (!how) {
     report_(how.error().message() + "; tried again");
-    auto retry = loop_.at(loop::now() + reopen_again, [this, number] { reopen(number); });
+    auto retry = loop_.at(loop::now() + reopen_again, [this, number, slot] { reopen(number, slot); });
     if (retry) e.retry = std::move(*retry);
     return;
   }

@@ -47,8 +47,11 @@ class listener_table final : public traffic {
   // Services override the backlog: to be called when one became ready and when one ended.
   void restore_backlogs();
 
-  void give_to(generation_number) override { restore_backlogs(); }
-  void reopen(std::size_t listener) override;
+  void split(traffic_split const&) override { restore_backlogs(); }
+  void settle(generation_number) override {}
+  void close_slots(generation_number) override {}
+  void remove_slots(generation_number) override {}
+  void reopen(std::size_t listener, generation_number slot) override;
 
  private:
   struct entry {

@@ -1,5 +1,5 @@
 // Visits every state that small bounds allow: no state breaks a promise, and from every state there is a way
-// to rest. explore [--instances N] [--triggers N] [--mischief N]
+// to rest. explore [--instances N] [--triggers N] [--mischief N] [--strategy 0..4] [--steered 0|1]
 #include "world.hpp"
 
 #include <chrono>
@@ -53,6 +53,11 @@ int main(int count, char** arguments) {
   r.now.generation.instances = option(count, arguments, "--instances", r.now.generation.instances);
   r.triggers = option(count, arguments, "--triggers", r.triggers);
   r.mischief = option(count, arguments, "--mischief", r.mischief);
+  r.now.policy.rollout.strategy = static_cast<strategy>(option(count, arguments, "--strategy", 0));
+  r.now.policy.rollout.steps = {{weight{500}, duration(1000)}, {weight{5'000}, std::nullopt}};
+  r.now.policy.rollout.standby = duration(1000);
+  r.now.generation.steered = option(count, arguments, "--steered", 1) != 0;
+  if (r.now.generation.steered) r.now.generation.settle = duration(1000);
   r.keep_history = option(count, arguments, "--history", 0) != 0;
 
   auto begin = std::chrono::steady_clock::now();

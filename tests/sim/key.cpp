@@ -46,13 +46,15 @@ void write(key_writer& k, state const& s, generation const& g, instance const& i
   k.deadline(i.watchdog_due);
   k.add(i.probe != command_number{});
   k.deadline(i.probe_at);
-  k.add(std::min(i.failures, 8U));
+  k.add(std::min(i.failures, 8U) * 4 + static_cast<unsigned>(i.stopped));
 }
 
 void write(key_writer& k, state const& s, generation const& g) {
   k.add(static_cast<int>(g.role));
   k.add(g.served);
   k.add(g.candidate_crashes);
+  if (g.role == role::standby) k.deadline(g.standby_until);
+  if (g.role == role::draining) k.age(g.dismissed_at, g.policy.drain_timeout);
   k.add(s.is_deaf(g));
   k.generation(s, g.number);
   for (auto const& i : g.instances) write(k, s, g, i);
@@ -63,8 +65,11 @@ void write(key_writer& k, state const& s, rollout const& r) {
   k.add(static_cast<int>(r.phase));
   k.add(static_cast<int>(r.cause));
   k.generation(s, r.source);
-  k.add(static_cast<int>(r.position) * 4 + (r.entered ? 1 : 0) + (r.baked ? 2 : 0));
-  k.deadline(r.bake_until);
+  k.add(static_cast<int>(r.position) * 32 + r.entered + r.held * 2 + r.paused * 4 + r.skips_holds * 8 +
+        r.served * 16);
+  k.add(r.weight ? 1 + number(*r.weight) : 0);
+  k.deadline(r.hold_until.value_or(instant{}));
+  k.generation(s, r.behind);
   k.add(r.hook != command_number{});
   for (auto const& c : r.checks) {
     k.add((c.running != command_number{} ? 1 : 0) + (c.passed ? 2 : 0));
@@ -101,7 +106,7 @@ std::string world::key() const {
   for (auto const& p : processes_) {
     k.generation(s, p.id.generation);
     k.add(p.id.index);
-    k.add(static_cast<int>(p.now) * 4 + (p.was_told ? 1 : 0) + (p.misbehaves ? 2 : 0));
+    k.add(static_cast<int>(p.now) * 8 + p.was_told + p.misbehaves * 2 + p.stopped * 4);
     k.age(p.started_at, rules_.now.generation.alive_for);
     k.age(p.told_at, rules_.now.generation.drain_timeout);
   }
@@ -111,6 +116,10 @@ std::string world::key() const {
     k.generation(s, r.number);
     k.add(r.traffic);
     for (auto h : r.hooks_passed) k.add(static_cast<int>(h));
+  }
+  for (auto const& one : slots_) {
+    k.generation(s, one.of);
+    k.add(one.open + one.settling * 2 + one.closing * 4);
   }
   for (auto const& [number, r] : rollouts_)
     if (!r.settled) k.add((r.verdict ? 1 + static_cast<int>(*r.verdict) : 0) * 4 + r.started * 2 + r.served);

@@ -22,13 +22,28 @@ class dice {
   std::uint64_t state_;
 };
 
+void choose_strategy(dice& d, rollout_settings& how) {
+  how.strategy = static_cast<strategy>(d.below(5));
+  how.max_surge = static_cast<std::uint32_t>(d.below(3));
+  how.max_unavailable = how.max_surge == 0 ? 1 : static_cast<std::uint32_t>(d.below(3));
+  how.auto_promote = d.one_in(2);
+  if (d.one_in(2)) how.standby = duration(40'000);
+  if (d.one_in(4)) how.canary_instances = 1;
+  for (std::uint32_t part = 500; part < 10'000 && !d.one_in(3); part *= 4)
+    how.steps.push_back({weight{part}, d.one_in(4) ? std::nullopt : std::optional(duration(15'000))});
+  if (d.one_in(4)) how.routes.push_back({{}, d.one_in(2) ? side::live : side::candidate});
+}
+
 rules random_rules(dice& d) {
   rules r;
   auto& g = r.now.generation;
   g.instances = 1 + static_cast<std::uint32_t>(d.below(3));
   g.when = d.one_in(4) ? readiness::alive : d.one_in(4) ? readiness::exec : readiness::notify;
   if (d.one_in(4)) g.watchdog = duration(10'000);
+  g.steered = !d.one_in(4);
+  if (g.steered) g.settle = d.one_in(4) ? g.drain_timeout : duration(250);
   auto& p = r.now.policy;
+  if (d.one_in(2)) choose_strategy(d, p.rollout);
   if (d.one_in(2)) p.rollout.bake = duration(20'000);
   p.rollout.max_draining = 1 + static_cast<std::uint32_t>(d.below(3));
   p.rollout.candidate_restarts = d.one_in(4) ? 1 : 0;

@@ -75,7 +75,10 @@ void world::check_promises() {
     return std::ranges::count_if(s.generations, [&](auto const& g) { return g.role == wanted; });
   };
   expect(with_role(role::candidate) <= 1 && with_role(role::live) <= 1, "6: one rollout at a time");
-  expect(with_role(role::draining) <= static_cast<std::ptrdiff_t>(s.policy.rollout.max_draining) + 1,
+  auto warm = with_role(role::standby);
+  expect(warm <= 1, "5: at most one stands by");
+  // A verdict and the end of a standby may each add one.
+  expect(with_role(role::draining) <= static_cast<std::ptrdiff_t>(s.policy.rollout.max_draining) + 2,
          "5: draining generations have a cap");
 
   generation const* live = s.with_role(role::live);
@@ -83,23 +86,61 @@ void world::check_promises() {
   expect(!serving || (live != nullptr && live->number == live_), "3: the last good one serves");
   if (serving && live != nullptr)
     for (auto const& i : live->instances)
-      expect(i.is_running() || i.phase == instance_phase::queued, "1: somebody serves, or is on the way");
+      expect(i.is_running() || i.phase == instance_phase::queued || i.stopped == stopping::yes,
+             "1: somebody serves, or is on the way");
+  if (serving && live != nullptr)
+    expect(std::ranges::any_of(live->instances, [](auto const& i) { return i.stopped == stopping::no; }),
+           "2: live is never stopped altogether");
 
-  for (auto const& p : processes_) {
-    generation const* g = s.find(p.id.generation);
-    expect(g != nullptr, "7: no process is forgotten");
-    bool overdue =
-        p.was_told && p.now == condition::told && g != nullptr && now_ > p.told_at + g->policy.drain_timeout;
-    expect(!overdue, "5: no process outlives its drain");
-    bool stale = g != nullptr && g->role == role::draining && !p.was_told && p.now != condition::killed;
-    expect(!stale, "3: a condemned generation is told to leave");
-  }
+  check_processes();
+  check_traffic();
   for (auto const& r : releases_) {
     bool wanted = s.find(r.number) != nullptr || r.number == s.previous;
     expect(r.kept == wanted, "7: releases are kept while they are wanted, no longer");
   }
   expect(s.commands.size() == commands_.size(), "7: no command is forgotten");
-  expect(rests() || wake_at_ || finished_, "5: every wait has a deadline");
+  bool for_a_person = s.rollout && waits_for_a_person(*s.rollout);
+  expect(rests() || wake_at_ || finished_ || for_a_person, "5: every wait has a deadline");
+}
+
+// Whatever the kernel selects by the split is open, and of a generation that may serve.
+void world::check_traffic() {
+  state const& s = engine_.current();
+  for (auto const& one : slots_) {
+    generation const* g = s.find(one.of);
+    bool leaves = g == nullptr || g->role == role::draining;
+    expect(one.open || leaves, "1: a slot that was shut is opened again");
+    expect(leaves || !one.closing, "1: only who leaves loses its slots");
+    expect(g != nullptr, "7: no slot is forgotten");
+  }
+  if (stop_asked_) return;
+  auto may_serve = [&](generation_number n) {
+    generation const* g = s.find(n);
+    bool present = !rules_.now.generation.steered || find_slot(n) != nullptr;
+    return g != nullptr && g->role != role::draining && g->role != role::standby && present;
+  };
+  expect(split_ == s.split, "8: the split is what the state says");
+  for (auto const& part : split_.shares)
+    expect(may_serve(part.generation), "1: traffic goes to a slot of who may serve");
+  for (auto const& rule : split_.routes)
+    expect(may_serve(rule.to), "1: a route leads to a slot of who may serve");
+  expect(split_.shares.empty() || may_serve(split_.fallback), "1: what migrates goes to who may serve");
+  expect(live_ == no_generation || !split_.shares.empty(), "1: who serves has the traffic");
+}
+
+void world::check_processes() {
+  state const& s = engine_.current();
+  for (auto const& p : processes_) {
+    generation const* g = s.find(p.id.generation);
+    expect(g != nullptr, "7: no process is forgotten");
+    bool overdue = p.was_told && p.now == condition::told && g != nullptr &&
+                   now_ > p.told_at + std::max(g->policy.drain_timeout, g->policy.kill_timeout);
+    expect(!overdue, "5: no process outlives its drain");
+    bool dismissed = g != nullptr && g->role == role::draining;
+    bool may_wait = dismissed && now_ < g->dismissed_at + g->policy.settle && find_slot(g->number) != nullptr;
+    bool stale = dismissed && !p.was_told && p.now != condition::killed && !may_wait;
+    expect(!stale, "3: a condemned generation is told to leave");
+  }
 }
 
 // Nothing is on its way any more: live serves with all its instances, or everything has ended.
@@ -120,6 +161,8 @@ void world::check_rest() {
   } else {
     expect(s.generations.size() == 1 && processes_.size() == s.generations[0].instances.size(),
            "7: what runs is live and nothing else");
+    expect(slots_.size() == (rules_.now.generation.steered ? 1 : 0), "7: slots are live's and nobody else's");
+    expect(part_of(live_) == number(full_weight), "3: live has all of the traffic");
     expect(live_ > deaf_up_to_, "1: who serves holds the socket that clients reach");
     expect(!s.degraded || s.generations[0].crashes.exhausted(now_, s.policy.restart) || wake_at_,
            "8: degraded ends");
@@ -146,6 +189,8 @@ void world::help_along() {
     if (p.now == condition::starting && by_word) return happen({choice::kind::becomes_ready, i});
   }
   if (!commands_.empty()) return happen({choice::kind::command_succeeds, 0});
+  auto const& under_way = engine_.current().rollout;
+  if (under_way && waits_for_a_person(*under_way)) return happen({choice::kind::promote, 0});
   if (!wake_at_) return;
   now_ = std::max(now_, *wake_at_);
   if (rules_.now.generation.watchdog)

@@ -20,6 +20,8 @@ world::world(world const& o)
       releases_(o.releases_),
       commands_(o.commands_),
       open_(o.open_),
+      slots_(o.slots_),
+      split_(o.split_),
       rollouts_(o.rollouts_),
       accepted_(o.accepted_),
       live_(o.live_),
@@ -83,7 +85,8 @@ std::vector<choice> const& world::choices() {
   if (finished_) return choices_;
   if (rules_.triggers > 0)
     for (auto what : {kind::upgrade, kind::request, kind::broken_upgrade, kind::missing_binary,
-                      kind::rollback, kind::abort, kind::reload})
+                      kind::rollback, kind::abort, kind::promote, kind::promote_fully, kind::pause,
+                      kind::resume, kind::set_weight, kind::reload})
       choices_.push_back({what, 0});
   if (holds_back_) return choices_;
   for (std::size_t i = 0; i < processes_.size(); ++i) add_choices_of(processes_[i], i);
@@ -92,6 +95,10 @@ std::vector<choice> const& world::choices() {
     if (rules_.mischief > 0) choices_.push_back({kind::command_fails, i});
   }
   for (std::size_t i = 0; i < ghosts_.size(); ++i) choices_.push_back({kind::late_ready, i});
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].settling) choices_.push_back({kind::settles, i});
+    if (slots_[i].open && rules_.mischief > 0) choices_.push_back({kind::slot_shut, i});
+  }
   if (wake_at_) choices_.push_back({kind::time_passes, 0});
   if (rules_.mischief > 0)
     for (std::size_t i = 0; i < open_.size(); ++i) {
@@ -126,11 +133,11 @@ void world::finish_command(std::size_t which, bool success) {
 
 void world::happen(choice const& c) {
   bool of_people = c.what <= kind::reload && c.what != kind::stop;
-  if (of_people) --rules_.triggers;
+  if (of_people && rules_.triggers > 0) --rules_.triggers;
   bool ill = c.what == kind::launch_fails || c.what == kind::launch_fails_for_now ||
              c.what == kind::command_fails || c.what == kind::listener_shut ||
-             c.what == kind::listener_lost || c.what == kind::pulls_watchdog || c.what == kind::extends ||
-             (c.what == kind::exits && processes_[c.which].now < condition::told);
+             c.what == kind::listener_lost || c.what == kind::slot_shut || c.what == kind::pulls_watchdog ||
+             c.what == kind::extends || (c.what == kind::exits && processes_[c.which].now < condition::told);
   if (ill && rules_.mischief > 0) --rules_.mischief;
   if (rules_.keep_history)
     history_.push_back(std::to_string(now_.time_since_epoch().count()) + " " +
@@ -158,6 +165,23 @@ void world::happen(choice const& c) {
     case kind::abort:
       ++answers_due_;
       engine_.post(abort_requested{request_number{9}});
+      break;
+    case kind::promote:
+    case kind::promote_fully:
+      ++answers_due_;
+      engine_.post(promote_requested{c.what == kind::promote_fully, request_number{10}});
+      break;
+    case kind::pause:
+      ++answers_due_;
+      engine_.post(pause_requested{request_number{11}});
+      break;
+    case kind::resume:
+      ++answers_due_;
+      engine_.post(resume_requested{request_number{12}});
+      break;
+    case kind::set_weight:
+      ++answers_due_;
+      engine_.post(weight_requested{weight{3'000}, request_number{13}});
       break;
     case kind::stop:
       rules_.stops = !stop_asked_;  // twice at most
@@ -211,6 +235,14 @@ void world::happen(choice const& c) {
       listener_lost_ = listener_lost_ || c.what == kind::listener_lost;
       engine_.post(listener_shut{c.which});
       break;
+    case kind::slot_shut:
+      slots_[c.which].open = false;
+      engine_.post(listener_shut{0, slots_[c.which].of});
+      break;
+    case kind::settles:
+      slots_[c.which].settling = false;
+      engine_.post(traffic_settled{slots_[c.which].of});
+      break;
     case kind::time_passes:
       now_ = std::max(now_, *wake_at_);
       engine_.post(time_passed{});
@@ -236,11 +268,25 @@ release* world::find(generation_number n) {
   return found == releases_.end() ? nullptr : &*found;
 }
 
+slot const* world::find_slot(generation_number n) const {
+  auto found = std::ranges::find_if(slots_, [&](auto const& s) { return s.of == n; });
+  return found == slots_.end() ? nullptr : &*found;
+}
+slot* world::find_slot(generation_number n) { return const_cast<slot*>(std::as_const(*this).find_slot(n)); }
+
+std::uint32_t world::part_of(generation_number n) const {
+  std::uint32_t part = 0;
+  for (auto const& s : split_.shares)
+    if (s.generation == n) part += number(s.weight);
+  return part;
+}
+
 bool world::is_ready(process const& p) const {
   auto const& g = rules_.now.generation;
   bool survived =
       g.when == readiness::alive && p.now == condition::starting && now_ >= p.started_at + g.alive_for;
-  return p.now == condition::ready || survived;
+  // Facts are told late: the next rollout may already have stopped who was promoted.
+  return p.now == condition::ready || survived || (p.stopped && p.now == condition::told);
 }
 
 std::uint32_t world::ready_of(generation_number g) const {
@@ -268,7 +314,11 @@ void world::ask_to_drain(instance_id const& id) {
   if (p == nullptr) return;
   expect(!p->was_told, "5: an instance is told once");
   expect(p->now != condition::launching, "2: a launcher is not told to drain");
-  if (id.generation == live_) live_was_told_ = true;
+  bool rolling = rules_.now.policy.rollout.strategy == strategy::rolling && !stop_asked_;
+  state const& s = engine_.current();  // live_ waits for the fact, which is told late
+  generation const* of = s.find(id.generation);
+  p->stopped = of != nullptr && of->role == role::live && rolling && s.rollout.has_value();
+  if (id.generation == live_ && !p->stopped) live_was_told_ = true;
   if (p->now != condition::killed) p->now = condition::told;
   p->was_told = true;
   p->told_at = now_;
@@ -278,7 +328,7 @@ void world::kill(instance_id const& id) {
   process* p = find(id);
   expect(p != nullptr && p->now != condition::dead, "7: only a process that exists is killed");
   if (p == nullptr) return;
-  bool late = !is_ready(*p);  // an instance that is ready has done nothing
+  bool late = !is_ready(*p) || p->stopped;  // an instance that is ready has done nothing
   if (id.generation == live_ && !late) live_was_told_ = true;
   p->now = condition::killed;
 }
@@ -304,6 +354,7 @@ void world::prepare(act::prepare const& a) {
                        .same_as = a.source,
                        .instances = rules_.now.generation.instances,
                        .drain_timeout = rules_.now.generation.drain_timeout});
+  if (rules_.now.generation.steered) slots_.push_back({.of = a.generation});
   engine_.post(prepared{a.rollout, a.generation, rules_.now.generation, rules_.now.policy});
 }
 
@@ -321,13 +372,55 @@ void world::cancel(command_number n) {
   expect(erased == 1, "7: only a command in flight is cancelled");
 }
 
-void world::give_to(generation_number g) {
-  release* r = find(g);
-  expect(r != nullptr && ready_of(g) == r->instances, "2: traffic goes to who is ready");
-  if (r != nullptr) r->traffic = true;
+void world::split(traffic_split const& wanted) {
+  std::uint32_t whole = 0;
+  for (auto const& part : wanted.shares) {
+    release* r = find(part.generation);
+    bool gains = number(part.weight) > part_of(part.generation) && part.generation != live_;
+    bool partly = part.weight != full_weight;  // the rest of its instances may still be on their way
+    expect(!gains || (r != nullptr && ready_of(part.generation) >= (partly ? 1 : r->instances)),
+           "2: traffic goes to who is ready");
+    if (r != nullptr && !partly) r->traffic = true;
+    whole += number(part.weight);
+  }
+  expect(wanted.shares.empty() || whole == number(full_weight), "1: all of the traffic goes somewhere");
+  expect(wanted != split_, "7: nothing is written without need");
+  split_ = wanted;
 }
 
-void world::reopen(std::size_t listener) {
+void world::settle(generation_number g) {
+  slot* s = find_slot(g);
+  expect(s != nullptr && part_of(g) == 0, "2: who settles has lost its traffic");
+  if (s != nullptr) s->settling = true;
+}
+
+void world::close_slots(generation_number g) {
+  slot* s = find_slot(g);
+  expect(s != nullptr && !s->closing, "7: slots are closed once");
+  if (s == nullptr) return;
+  bool somebody_takes = std::ranges::any_of(processes_, [&](auto const& p) {
+    return p.id.generation == g && p.now == condition::ready && !p.was_told;
+  });
+  expect(!somebody_takes || stop_asked_,
+         "1: slots are closed when whoever takes from them was told to leave");
+  s->closing = true;
+  s->settling = false;
+}
+
+void world::remove_slots(generation_number g) {
+  auto left = std::ranges::count_if(
+      processes_, [&](auto const& p) { return p.id.generation == g && p.now != condition::dead; });
+  expect(left == 0, "1: slots go when their processes are gone");
+  expect(std::erase_if(slots_, [&](auto const& s) { return s.of == g; }) == 1, "7: slots are removed once");
+}
+
+void world::reopen(std::size_t listener, generation_number of) {
+  if (of != no_generation) {
+    slot* s = find_slot(of);
+    expect(s != nullptr && !s->open, "1: only a slot that was shut is opened again");
+    if (s != nullptr) s->open = true;
+    return;
+  }
   expect(!open_[listener], "1: only a shut listener is opened again");
   open_[listener] = true;
   if (!std::exchange(listener_lost_, false)) return;
@@ -340,10 +433,11 @@ void world::finish() { finished_ = true; }
 std::string_view to_string(choice::kind k) {
   constexpr std::string_view names[] = {
       "upgrade",        "broken upgrade", "missing binary",   "upgrade request", "rollback",
-      "abort",          "stop",           "reload",           "launched",        "launch fails",
+      "abort",          "promote",        "promote fully",    "pause",           "resume",
+      "set weight",     "stop",           "reload",           "launched",        "launch fails",
       "launch: EAGAIN", "becomes ready",  "late ready",       "exits",           "extends",
       "feeds watchdog", "pulls watchdog", "command succeeds", "command fails",   "listener shut",
-      "listener lost",  "time passes"};
+      "listener lost",  "slot shut",      "settles",          "time passes"};
   return names[static_cast<std::size_t>(k)];
 }
 

@@ -35,6 +35,7 @@ struct process {
   bool was_told = false;
   bool deaf = false;        // will not leave when told
   bool misbehaves = false;  // late or silent: a kill is justified
+  bool stopped = false;     // told by a rolling upgrade, though its generation is live
   instant started_at{};
   instant told_at{};
   bool operator==(process const&) const = default;
@@ -49,8 +50,16 @@ struct release {  // what the world knows of a generation
   bool checks_passed = false;
   std::set<hook> hooks_passed;
   bool traffic = false;
-  bool gates_held = false;  // ready and every gate passed, as the world saw it, when traffic came
   bool operator==(release const&) const = default;
+};
+
+// A generation's own sockets, and what is known of them.
+struct slot {
+  generation_number of{};
+  bool open = true;       // it listens
+  bool settling = false;  // somebody waits for its queue to be empty
+  bool closing = false;   // whoever takes from it was told to leave
+  bool operator==(slot const&) const = default;
 };
 
 struct rollout_record {
@@ -71,6 +80,11 @@ struct choice {
     request,
     rollback,
     abort,
+    promote,
+    promote_fully,
+    pause,
+    resume,
+    set_weight,
     stop,
     reload,
     launched,
@@ -86,10 +100,12 @@ struct choice {
     command_fails,
     listener_shut,
     listener_lost,
+    slot_shut,
+    settles,
     time_passes
   };
   kind what = kind::time_passes;
-  std::size_t which = 0;  // process, command or listener
+  std::size_t which = 0;  // process, command, listener or slot
 };
 std::string_view to_string(choice::kind);
 
@@ -136,8 +152,11 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   void forget(generation_number) override;
   void run(command const&) override;
   void cancel(command_number) override;
-  void give_to(generation_number) override;
-  void reopen(std::size_t listener) override;
+  void split(traffic_split const&) override;
+  void settle(generation_number) override;
+  void close_slots(generation_number) override;
+  void remove_slots(generation_number) override;
+  void reopen(std::size_t listener, generation_number) override;
   instant now() override { return now_; }
   void wake_at(std::optional<instant> when) override { wake_at_ = when; }
   void hear(fact const&, state const&) override;
@@ -156,11 +175,16 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
 
   // promises.cpp
   void check_promises();
+  void check_traffic();
+  void check_processes();
   void check_rest();
   void expect(bool holds, char const* promise);
 
   process* find(instance_id const&);
   release* find(generation_number);
+  slot* find_slot(generation_number);
+  slot const* find_slot(generation_number) const;
+  std::uint32_t part_of(generation_number) const;  // of the split
   ports all_ports() { return {*this, *this, *this, *this, *this, *this}; }
 
   rules rules_;
@@ -172,6 +196,8 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   std::vector<release> releases_;
   std::vector<command> commands_;
   std::vector<bool> open_;  // listeners
+  std::vector<slot> slots_;
+  traffic_split split_;
   std::map<rollout_number, rollout_record> rollouts_;
   std::set<rollout_number> accepted_;
   generation_number live_{};
