@@ -3,12 +3,11 @@
 // it selects nothing, and the kernel takes any member of the group.
 #include <os/steering_layout.h>
 
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
 struct {
@@ -103,7 +102,8 @@ static __always_inline bool matches(struct steering_rule const* rule, struct flo
 }
 
 // Whether a rule decides; an absent slot is still its decision, and means the fallback.
-static __always_inline bool find_rule(struct steering_page const* page, struct flow const* ends, __u32* slot) {
+static __always_inline bool find_rule(struct steering_page const* page, struct flow const* ends,
+                                      __u32* slot) {
   for (__u32 i = 0; i < steering_rules && i < page->rules; ++i) {
     if (!matches(&page->rule[i], ends)) continue;
     *slot = page->rule[i].slot;

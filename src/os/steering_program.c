@@ -3,11 +3,10 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stddef.h>
+#include <steering.skeleton.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <steering.skeleton.h>
 
 // The skeleton closes every descriptor but 0 when it goes; what the caller keeps is taken out of it.
 static int take(int* descriptor) {
