@@ -1,28 +1,16 @@
 #include "listener.hpp"
 
-#include <os/port_holder.hpp>
-#include <os/socket_settings.hpp>
+#include <os/listening.hpp>
 
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 namespace handoff {
 
 namespace {
-
-std::string binding(listener_settings const& settings) {
-  return "binding '" + settings.name + "' at " + to_string(settings);
-}
-
-int backlog_of(listener_settings const& settings) {
-  return static_cast<int>(std::min<std::uint32_t>(settings.options.backlog, std::numeric_limits<int>::max()));
-}
 
 char const* word_for(int kernel_type) {
   switch (kernel_type) {
@@ -52,13 +40,10 @@ result<listener> listener::open(listener_settings settings) {
   auto with_story = [says = binding(settings)](error e) { return std::move(e).during(says); };
   auto address = address_of(settings);
   if (!address) return std::unexpected(with_story(address.error()));
-  int type = kernel_socket_type(settings.type) | SOCK_CLOEXEC;
-  listener made(std::move(settings), unique_fd(::socket(address->family(), type, 0)));
-  if (!made.fd_) return std::unexpected(with_story(os_failure("creating a socket").error()));
+  auto socket = make_socket(address->family(), settings);
+  if (!socket) return std::unexpected(with_story(socket.error()));
+  listener made(std::move(settings), std::move(*socket));
   auto const& wanted = made.settings_;
-
-  auto options = set_socket_options(made.fd(), address->family(), wanted.type, wanted.options);
-  if (!options) return std::unexpected(with_story(options.error()));
   made.path_ = path_of(*address);
   file_access access;
   if (is_in_file_system(made.path_)) {
@@ -81,21 +66,9 @@ result<> listener::bind_and_listen(file_access const& access) {
   } else {
     auto address = path_.empty() ? address_of(settings_) : unix_socket_address(path_);
     if (!address) return std::unexpected(std::move(address).error());
-    if (::bind(fd(), address->get(), address->length) < 0) {
-      return errno == EADDRINUSE ? address_in_use(*address, settings_.type) : os_failure("bind");
-    }
+    if (auto bound = bind_to(fd(), *address, settings_.type); !bound) return bound;
   }
-  return listen_or_tell();
-}
-
-result<> listener::listen_or_tell() const {
-  if (!is_passive() || ::listen(fd(), backlog_of(settings_)) == 0) return {};
-  // Two sockets may be bound to one port as long as neither listens, so listen() can find it taken as well.
-  auto refused = os_failure("listen");
-  auto address = bound_address(fd());
-  if (refused.error().code == std::errc::address_in_use && address)
-    return address_in_use(*address, settings_.type);
-  return refused;
+  return listen_on(fd(), settings_);
 }
 
 result<listener> listener::adopt(listener_settings settings, unique_fd fd) {
@@ -116,9 +89,9 @@ result<listener> listener::adopt(listener_settings settings, unique_fd fd) {
     peer.length = sizeof peer.storage;
     bool connected = ::getpeername(made.fd(), peer.get(), &peer.length) == 0;
     if (connected) return plain_failure(adopting + ": it is a connection, not a listening socket");
-    if (*accepting == 0 && ::listen(made.fd(), backlog_of(made.settings_)) < 0) {
-      return os_failure(adopting + ": it does not listen: listen");
-    }
+    auto listening = *accepting == 0 ? listen_on(made.fd(), made.settings_) : result<>();
+    if (!listening)
+      return std::unexpected(std::move(listening).error().during(adopting + ": it does not listen"));
   }
   made.path_ = path_of(*address);
   if (auto file = is_in_file_system(made.path_) ? look_at_socket_file(made.path_) : std::nullopt) {
@@ -130,16 +103,11 @@ result<listener> listener::adopt(listener_settings settings, unique_fd fd) {
 }
 
 std::optional<std::uint32_t> listener::queued() const {
-  if (!is_passive()) return std::nullopt;
-  tcp_info information{};
-  socklen_t length = sizeof information;
-  if (::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &information, &length) < 0) return std::nullopt;
-  if (information.tcpi_state != TCP_LISTEN) return std::nullopt;
-  return information.tcpi_unacked;  // of a listening socket: the accept queue
+  return is_passive() ? accept_queue(fd()) : std::nullopt;
 }
 
 result<> listener::restore_backlog() const {
-  auto listening = listen_or_tell();
+  auto listening = listen_on(fd(), settings_);
   if (!listening)
     return std::unexpected(std::move(listening).error().during("restoring the backlog of '" + name() + "'"));
   return {};
@@ -154,15 +122,14 @@ result<reopening> listener::reopen() {
     if (!replaced) return std::unexpected(with_story(replaced.error()));
     return reopening::replaced;
   }
-  if (auto listening = listen_or_tell(); !listening) return std::unexpected(with_story(listening.error()));
+  if (auto listening = listen_on(fd(), settings_); !listening)
+    return std::unexpected(with_story(listening.error()));
   return reopening::reopened;
 }
 
 result<> listener::replace() {
-  unique_fd fresh(::socket(AF_UNIX, kernel_socket_type(settings_.type) | SOCK_CLOEXEC, 0));
-  if (!fresh) return os_failure("creating a socket");
-  auto options = set_socket_options(fresh.get(), AF_UNIX, settings_.type, settings_.options);
-  if (!options) return options;
+  auto fresh = make_socket(AF_UNIX, settings_);
+  if (!fresh) return std::unexpected(std::move(fresh).error());
   auto access = file_access_of(settings_.options.user, settings_.options.group, settings_.options.mode);
   if (!access) return std::unexpected(std::move(access).error());
   if (is_in_file_system(path_)) {
@@ -175,7 +142,7 @@ result<> listener::replace() {
     if (auto room = clear_socket_path(path_, settings_.type); !room) return room;
   }
   // An abstract name is free only after its last descriptor is closed, so ours goes first.
-  fd_ = std::move(fresh);
+  fd_ = std::move(*fresh);
   auto bound = bind_and_listen(*access);
   bool file_is_ours = !std::holds_alternative<systemd_address>(settings_.address);
   if (!file_is_ours) file_.release();

@@ -68,7 +68,6 @@ class listener {
  private:
   listener(listener_settings settings, unique_fd fd) : settings_(std::move(settings)), fd_(std::move(fd)) {}
   result<> bind_and_listen(file_access const& access);
-  result<> listen_or_tell() const;
   result<> replace();
   bool is_passive() const { return settings_.type != socket_type::datagram; }
 

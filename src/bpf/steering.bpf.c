@@ -1,0 +1,205 @@
+// Chooses the socket of a reuseport group for each new connection or datagram: by rule, by flow, by share.
+// It never drops: an absent slot falls to the fallback, then to the first that is present. With none present
+// it selects nothing, and the kernel takes any member of the group.
+#include <os/steering_layout.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <stdbool.h>
+
+struct {
+  __uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
+  __uint(max_entries, steering_slots);
+  __type(key, __u32);
+  __type(value, __u64);
+} sockets SEC(".maps");
+
+// A page is complete before `current` names it.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, steering_pages);
+  __type(key, __u32);
+  __type(value, struct steering_page);
+} pages SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u32);
+} current SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, steering_slots);
+  __type(key, __u32);
+  __type(value, struct steering_count);
+} counts SEC(".maps");
+
+struct flow {
+  __u32 client[4], server[4];  // as in a steering_rule
+  __u16 client_port, server_port;
+};
+
+// The generation tells a flow of the slot's former owner from one of its present owner.
+struct flow_owner {
+  __u32 slot, generation;
+  __u64 last_use;
+};
+
+// Whoever loads this says how large it is; the least recently used flow makes room.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 1);
+  __type(key, struct flow);
+  __type(value, struct flow_owner);
+} flows SEC(".maps");
+
+enum { nobody = steering_slots };
+
+enum news { nothing_new, new_connection, new_datagram, migrated_connection };
+
+struct packet {
+  struct flow ends;
+  enum news news;
+};
+
+static __always_inline bool read_addresses(struct sk_reuseport_md* md, struct flow* ends) {
+  // An IPv4 client of a dual-stack socket comes with an IPv4 header.
+  if (md->eth_protocol == bpf_htons(ETH_P_IP)) {
+    ends->client[2] = ends->server[2] = bpf_htonl(0xffff);
+    return bpf_skb_load_bytes_relative(md, 12, &ends->client[3], 4, BPF_HDR_START_NET) == 0 &&
+           bpf_skb_load_bytes_relative(md, 16, &ends->server[3], 4, BPF_HDR_START_NET) == 0;
+  }
+  return bpf_skb_load_bytes_relative(md, 8, ends->client, 16, BPF_HDR_START_NET) == 0 &&
+         bpf_skb_load_bytes_relative(md, 24, ends->server, 16, BPF_HDR_START_NET) == 0;
+}
+
+static __always_inline bool read_packet(struct sk_reuseport_md* md, struct packet* p) {
+  enum { tcp_flags_at = 13, syn = 0x02, ack = 0x10 };
+  if (bpf_skb_load_bytes(md, 0, &p->ends.client_port, 2) != 0 ||
+      bpf_skb_load_bytes(md, 2, &p->ends.server_port, 2) != 0)
+    return false;
+  if (md->ip_protocol == IPPROTO_UDP) {
+    p->news = new_datagram;
+  } else {
+    // Stray ACKs come here too, and those of handshakes with a cookie come twice.
+    __u8 flags = 0;
+    if (bpf_skb_load_bytes(md, tcp_flags_at, &flags, 1) != 0) return false;
+    if ((flags & (syn | ack)) == syn) p->news = new_connection;
+  }
+  return read_addresses(md, &p->ends);
+}
+
+static __always_inline bool matches(struct steering_rule const* rule, struct flow const* ends) {
+  if (rule->port != 0 && rule->port != ends->client_port) return false;
+  for (int i = 0; i < 4; ++i)
+    if ((ends->client[i] & rule->mask[i]) != rule->network[i]) return false;
+  return true;
+}
+
+// Whether a rule decides; an absent slot is still its decision, and means the fallback.
+static __always_inline bool find_rule(struct steering_page const* page, struct flow const* ends,
+                                      __u32* slot) {
+  for (__u32 i = 0; i < steering_rules && i < page->rules; ++i) {
+    if (!matches(&page->rule[i], ends)) continue;
+    *slot = page->rule[i].slot;
+    return true;
+  }
+  return false;
+}
+
+static __always_inline __u32 find_flow(struct steering_page const* page, struct flow const* ends, __u64 now) {
+  struct flow_owner const* owner = bpf_map_lookup_elem(&flows, ends);
+  if (!owner) return nobody;
+  __u32 slot = owner->slot & (steering_slots - 1);
+  bool same_owner = owner->generation != 0 && owner->generation == page->generation[slot];
+  return same_owner && now - owner->last_use < page->flow_timeout_ns ? slot : nobody;
+}
+
+static __always_inline void remember_flow(struct steering_page const* page, struct flow const* ends,
+                                          __u32 slot, __u64 now) {
+  struct flow_owner mine = {.slot = slot, .last_use = now};
+  mine.generation = page->generation[slot & (steering_slots - 1)];
+  bpf_map_update_elem(&flows, ends, &mine, BPF_ANY);
+}
+
+// The finaliser of MurmurHash3: every bit that goes in reaches every bit that comes out.
+static __always_inline __u32 mixed(__u32 hash) {
+  hash ^= hash >> 16;
+  hash *= 0x85ebca6b;
+  hash ^= hash >> 13;
+  hash *= 0xc2b2ae35;
+  hash ^= hash >> 16;
+  return hash;
+}
+
+static __always_inline __u32 find_share(struct sk_reuseport_md* md, struct steering_page const* page,
+                                        struct flow const* ends) {
+  __u32 hash = mixed(page->seed);
+  if (page->sticky) {
+    for (int i = 0; i < 4; ++i) hash = mixed(hash ^ ends->client[i]);
+  } else {
+    hash = mixed(hash ^ md->hash);
+  }
+  __u32 point = ((__u64)hash * steering_whole) >> 32;
+  for (__u32 i = 0; i < steering_shares && i < page->shares; ++i)
+    if (point < page->share[i].up_to) return page->share[i].slot;
+  return page->fallback;
+}
+
+static __always_inline bool give(struct sk_reuseport_md* md, __u32 slot) {
+  return bpf_sk_select_reuseport(md, &sockets, &slot, 0) == 0;
+}
+
+// The slot that got it.
+static __always_inline __u32 deliver(struct sk_reuseport_md* md, struct steering_page const* page,
+                                     __u32 slot) {
+  if (give(md, slot)) return slot;
+  if (give(md, page->fallback)) return page->fallback;
+  for (__u32 i = 0; i < steering_slots; ++i)
+    if (give(md, i)) return i;
+  return nobody;
+}
+
+static __always_inline void count(__u32 slot, enum news news, __u64 flow_seen_at) {
+  struct steering_count* c = bpf_map_lookup_elem(&counts, &slot);
+  if (!c) return;
+  if (news == new_connection) c->connections++;
+  if (news == new_datagram) c->datagrams++;
+  if (news == migrated_connection) c->migrations++;
+  if (flow_seen_at != 0) c->last_datagram_ns = flow_seen_at;
+}
+
+SEC("sk_reuseport/migrate")
+int steer(struct sk_reuseport_md* md) {
+  __u32 zero = 0;
+  __u32 const* which = bpf_map_lookup_elem(&current, &zero);
+  if (!which) return SK_PASS;
+  struct steering_page const* page = bpf_map_lookup_elem(&pages, which);
+  if (!page) return SK_PASS;
+
+  struct packet p = {.news = nothing_new};
+  __u32 slot = page->fallback;
+  __u64 flow_seen_at = 0;
+  if (md->migrating_sk) {  // there is no packet
+    p.news = migrated_connection;
+  } else if (read_packet(md, &p) && !find_rule(page, &p.ends, &slot)) {
+    slot = nobody;
+    if (p.news == new_datagram) {
+      flow_seen_at = bpf_ktime_get_ns();
+      slot = find_flow(page, &p.ends, flow_seen_at);
+    }
+    if (slot == nobody) slot = find_share(md, page, &p.ends);
+  }
+  slot = deliver(md, page, slot);
+  if (slot == nobody) return SK_PASS;
+  if (flow_seen_at != 0) remember_flow(page, &p.ends, slot, flow_seen_at);
+  count(slot, p.news, flow_seen_at);
+  return SK_PASS;
+}
+
+char steering_license[] SEC("license") = "Dual MIT/GPL";
