@@ -20,6 +20,11 @@ std::string to_string(listener_settings const& listener) {
   return std::visit([&](auto const& address) { return text(address, listener.type); }, listener.address);
 }
 
+bool needs_steering(rollout_settings const& r) {
+  bool by_weight = r.strategy != strategy::handoff && r.strategy != strategy::rolling;
+  return by_weight || r.sticky || !r.routes.empty();
+}
+
 std::string_view to_string(hook at) {
   switch (at) {
     case hook::preflight:

@@ -208,6 +208,9 @@ struct rollout_settings {
   bool operator==(rollout_settings const&) const = default;
 };
 
+// Whether it takes a split of the traffic that shared listeners cannot have.
+bool needs_steering(rollout_settings const&);
+
 struct check_settings {
   std::string name;
   command_line command;

@@ -189,7 +189,7 @@ result<launch_spec> instance_table::describe(running const& r, release const& of
     extras.environment.push_back("FDSTORE=" + std::to_string(of.service.fd_store_max));
   for (auto const& l : of.listeners) {
     extras.descriptor_names.push_back(l.name);
-    descriptors.push_back(listeners_.fd(l.listener));
+    descriptors.push_back(listeners_.fd(l.listener, r.id.generation));
   }
   for (auto const& stored : store_->entries()) {
     extras.descriptor_names.push_back(stored.name);
@@ -292,6 +292,13 @@ std::vector<pid_t> instance_table::pids() const {
     all.push_back(r->launched.pid());
     if (r->adopted) all.push_back(r->adopted->pid());
   }
+  return all;
+}
+
+std::vector<pid_t> instance_table::sessions(generation_number g) const {
+  std::vector<pid_t> all;
+  for (auto const& [id, r] : running_)
+    if (id.generation == g) all.push_back(r->launched.pid());
   return all;
 }
 

@@ -53,6 +53,9 @@ class instance_table final : public launcher {
   // The pids that belong to somebody; every other child of ours is an orphan.
   std::vector<pid_t> pids() const;
 
+  // The sessions of a generation's instances, setsid(2).
+  std::vector<pid_t> sessions(generation_number) const;
+
   // Kills what ended instances left behind. Called when a child of ours ended.
   void sweep(std::vector<pid_t> const& known);
   bool has_remains() const { return !remains_.empty(); }  // of ended instances, as far as swept

@@ -1,6 +1,7 @@
 #include "listener_table.hpp"
 
 #include <algorithm>
+#include <random>
 
 namespace handoff {
 
@@ -20,48 +21,86 @@ bool needs_new_socket(socket_options a, socket_options const& b) {
   return a != b;
 }
 
+// Why a listener that is open cannot go on as it is now wanted; empty when it can.
+std::string why_not_as(door const& open, listener_settings const& wanted, sharing how) {
+  std::string still = " while " + to_string(wanted) +
+                      " stays open; give the listener another address, or stop and start the service";
+  if (needs_new_socket(open.settings().options, wanted.options)) return "only the backlog can change" + still;
+  if (open.settings().flow_timeout != wanted.flow_timeout && open.is_steered())
+    return "flow-timeout cannot change" + still;
+  std::string why = why_shared(wanted, how);
+  bool by_choice = how != sharing::automatic || wanted.steer != open.settings().steer;
+  if (by_choice && open.is_steered() != why.empty())
+    return "how its generations share it cannot change" + still;
+  return {};
+}
+
+// A slot's key tells its listener and its generation; generation 0 is everybody's socket.
+std::uint64_t key_of(std::size_t listener, generation_number g) {
+  return (static_cast<std::uint64_t>(listener) << 32) | number(g);
+}
+std::size_t listener_of(std::uint64_t key) { return key >> 32; }
+generation_number generation_of(std::uint64_t key) {
+  return generation_number{static_cast<std::uint32_t>(key)};
+}
+
 }  // namespace
 
 listener_table::listener_table(loop& on, post to_engine, report tell, std::vector<named_descriptor> adopted)
-    : loop_(on), post_(std::move(to_engine)), report_(std::move(tell)), adopted_(std::move(adopted)) {}
+    : loop_(on),
+      post_(std::move(to_engine)),
+      report_(std::move(tell)),
+      adopted_(std::move(adopted)),
+      sticky_seed_(std::random_device{}()) {}
 
 result<std::unique_ptr<listener_table>> listener_table::create(loop& on, post to_engine, report tell,
+                                                               leaving_slots::is_held held,
                                                                std::vector<named_descriptor> adopted) {
-  std::unique_ptr<listener_table> made(
-      new listener_table(on, std::move(to_engine), std::move(tell), std::move(adopted)));
-  auto hangups = hangup_watch::create(
-      on, hangup::reading_too, [table = made.get()](std::uint64_t key) { table->post_(listener_shut{key}); });
+  std::unique_ptr<listener_table> made(new listener_table(on, to_engine, tell, std::move(adopted)));
+  auto hangups = hangup_watch::create(on, hangup::reading_too, [table = made.get()](std::uint64_t key) {
+    table->post_(listener_shut{listener_of(key), generation_of(key)});
+  });
   if (!hangups) return std::unexpected(hangups.error());
   made->hangups_ = std::move(*hangups);
+  auto strays = hangup_watch::create(on, hangup::arrival_too, [table = made.get()](std::uint64_t key) {
+    table->put_program_back(listener_of(key));
+  });
+  if (!strays) return std::unexpected(strays.error());
+  made->strays_ = std::move(*strays);
+  auto leaving = leaving_slots::create(on, std::move(to_engine), std::move(held), std::move(tell));
+  if (!leaving) return std::unexpected(leaving.error());
+  made->leaving_ = std::move(*leaving);
   return made;
 }
 
+// ---- opening and closing
+
 listener_table::entry* listener_table::find(listener_settings const& wanted) {
   auto found = std::ranges::find_if(
-      entries_, [&](auto const& e) { return same_door(e.second.socket.settings(), wanted); });
+      entries_, [&](auto const& e) { return same_door(e.second.way_in.settings(), wanted); });
   return found == entries_.end() ? nullptr : &found->second;
 }
 
-result<std::vector<named_listener>> listener_table::configure(std::vector<listener_settings> const& wanted) {
+result<std::vector<named_listener>> listener_table::configure(std::vector<listener_settings> const& wanted,
+                                                              sharing how) {
   std::vector<listener_settings> missing;
   for (auto const& w : wanted) {
     entry const* open = find(w);
     if (open == nullptr)
       missing.push_back(w);
-    else if (needs_new_socket(open->socket.settings().options, w.options))
-      return plain_failure("listener '" + w.name + "': only the backlog can change while " + to_string(w) +
-                           " stays open; give the listener another address, or stop and start the service");
+    else if (auto why = why_not_as(open->way_in, w, how); !why.empty())
+      return plain_failure("listener '" + w.name + "': " + why);
   }
-  auto opened = open_listeners(missing, adopted_);
+  auto opened = open(missing, how);
   if (!opened) return std::unexpected(opened.error());
-  for (auto& socket : *opened) add(std::move(socket));
+  for (auto& way_in : *opened) add(std::move(way_in));
 
   configured_.clear();
   std::vector<named_listener> all;
   for (auto const& w : wanted) {
     auto at = std::ranges::find_if(entries_,
-                                   [&](auto const& e) { return same_door(e.second.socket.settings(), w); });
-    at->second.socket.set_backlog(w.options.backlog);
+                                   [&](auto const& e) { return same_door(e.second.way_in.settings(), w); });
+    at->second.backlog = w.options.backlog;
     configured_.insert(at->first);
     all.push_back({w.name, at->first});
   }
@@ -69,18 +108,41 @@ result<std::vector<named_listener>> listener_table::configure(std::vector<listen
   return all;
 }
 
-std::size_t listener_table::add(listener socket) {
-  std::size_t number = next_++;
-  entries_.emplace(number, entry{std::move(socket), 0, {}});
-  watch_entry(number);
-  return number;
+result<std::vector<door>> listener_table::open(std::vector<listener_settings> const& missing, sharing how) {
+  std::vector<door> opened;
+  std::vector<listener_settings> to_share;
+  for (auto const& l : missing) {
+    std::string why = why_shared(l, how);
+    bool wanted = how == sharing::steered && l.steer;
+    if (!why.empty() && wanted)
+      return plain_failure("listener '" + l.name + "' cannot be steered: " + why +
+                           " ('steer = false' lets its generations share it)");
+    if (!why.empty()) {
+      to_share.push_back(l);
+      continue;
+    }
+    auto steered = steered_listener::open(l, sticky_seed_);
+    if (!steered) return std::unexpected(std::move(steered).error());
+    opened.emplace_back(std::move(*steered));
+  }
+  auto shared = open_listeners(to_share, adopted_);
+  if (!shared) return std::unexpected(std::move(shared).error());
+  for (auto& l : *shared) {
+    std::string why = why_shared(l.settings(), how);
+    opened.emplace_back(std::move(l), std::move(why));
+  }
+  return opened;
 }
 
-void listener_table::watch_entry(std::size_t number) {
-  auto const& socket = entries_.at(number).socket;
-  if (!socket.can_be_reopened()) return;
-  if (auto watched = hangups_->watch(number, socket.fd()); !watched)
-    report_("watching listener '" + socket.name() + "': " + watched.error().message());
+void listener_table::add(door way_in) {
+  std::size_t number = next_++;
+  bool steered = way_in.is_steered();
+  auto backlog = way_in.settings().options.backlog;
+  entries_.emplace(number, entry{std::move(way_in), backlog, 0, {}});
+  if (steered)
+    watch_anchor(number);
+  else
+    watch_shared(number);
 }
 
 void listener_table::keep(generation_number g, std::vector<named_listener> const& listeners) {
@@ -93,51 +155,170 @@ void listener_table::drop(generation_number g) {
 }
 
 void listener_table::close_unused() {
-  std::erase_if(entries_, [&](auto const& e) {
+  std::erase_if(entries_, [&](auto& e) {
     bool used = configured_.contains(e.first) ||
                 std::ranges::any_of(users_, [&](auto const& u) { return u.second.contains(e.first); });
-    if (!used) hangups_->forget(e.first);
-    return !used;
+    if (used) return false;
+    hangups_->forget(key_of(e.first, no_generation));
+    strays_->forget(key_of(e.first, no_generation));
+    return true;
   });
 }
 
-std::string listener_table::name(std::size_t listener) const {
-  auto found = entries_.find(listener);
-  return found == entries_.end() ? "?" : found->second.socket.name();
+// ---- slots
+
+result<> listener_table::add_slots(generation_number g, std::vector<named_listener> const& listeners) {
+  with_slots_.insert(g);
+  for (auto const& l : listeners) {
+    steered_listener* group = entries_.at(l.listener).way_in.steered();
+    if (group == nullptr || group->fd(g)) continue;  // two names may mean one address
+    if (auto added = group->add(g); !added) {
+      remove_slots(g);
+      return added;
+    }
+    watch_slot(l.listener, g);
+  }
+  return {};
 }
 
-std::vector<observed_listener> listener_table::observe() const {
-  std::vector<observed_listener> all;
-  for (auto const& [number, e] : entries_)
-    all.push_back({.name = e.socket.name(),
-                   .address = to_string(e.socket.settings()),
-                   .queued = e.socket.queued(),
-                   .backlog = e.socket.settings().options.backlog,
-                   .reopened = e.reopened});
+void listener_table::remove_slots(generation_number g) {
+  leaving_->forget(g);
+  for (auto& [number, e] : entries_) {
+    steered_listener* group = e.way_in.steered();
+    if (group == nullptr || !group->fd(g)) continue;
+    hangups_->forget(key_of(number, g));
+    auto left = group->remove(g);
+    if (left.unread_datagrams > 0)
+      report_("generation " + std::to_string(handoff::number(g)) + " left " +
+              std::to_string(left.unread_datagrams) + " datagrams of '" + group->name() + "' unread");
+  }
+  with_slots_.erase(g);
+}
+
+std::vector<steered_listener*> listener_table::with_slot(generation_number g) {
+  std::vector<steered_listener*> all;
+  for (auto& [number, e] : entries_)
+    if (auto* group = e.way_in.steered(); group != nullptr && group->fd(g)) all.push_back(group);
   return all;
 }
 
-void listener_table::restore_backlogs() {
-  for (auto const& [number, e] : entries_)
-    if (auto restored = e.socket.restore_backlog(); !restored) report_(restored.error().message());
+void listener_table::split(traffic_split const& s) {
+  split_ = s;
+  for (auto& [number, e] : entries_) {
+    auto* group = e.way_in.steered();
+    if (group == nullptr) continue;
+    if (auto applied = group->apply(s); !applied) report_(applied.error().message());
+    watch_anchor(number);
+  }
+  restore_backlogs();
+}
+
+void listener_table::settle(generation_number g) { leaving_->settle(g, with_slot(g)); }
+
+void listener_table::close_slots(generation_number g) {
+  for (auto const& [number, e] : entries_) hangups_->forget(key_of(number, g));
+  leaving_->close(g, with_slot(g));
+}
+
+auto listener_table::summary(std::vector<named_listener> const& listeners) const -> sharing_summary {
+  sharing_summary all;
+  for (auto const& l : listeners) {
+    door const& d = entries_.at(l.listener).way_in;
+    all.any_steered = all.any_steered || d.is_steered();
+    all.any_steered_udp =
+        all.any_steered_udp || (d.is_steered() && d.settings().type == socket_type::datagram);
+    bool meant = !d.is_steered() && d.settings().steer;
+    if (meant && all.not_steered.empty())
+      all.not_steered = "listener '" + l.name + "' is shared (" + d.why_shared() + ")";
+  }
+  return all;
+}
+
+// ---- what services do to listeners
+
+void listener_table::watch_shared(std::size_t number) {
+  auto const* socket = entries_.at(number).way_in.shared();
+  if (!socket->can_be_reopened()) return;
+  if (auto watched = hangups_->watch(key_of(number, no_generation), socket->fd()); !watched)
+    report_("watching listener '" + socket->name() + "': " + watched.error().message());
+}
+
+void listener_table::watch_slot(std::size_t number, generation_number g) {
+  auto const* group = entries_.at(number).way_in.steered();
+  if (group->settings().type != socket_type::stream) return;  // a UDP socket never hangs up
+  if (auto watched = hangups_->watch(key_of(number, g), *group->fd(g)); !watched)
+    report_("watching listener '" + group->name() + "': " + watched.error().message());
+}
+
+void listener_table::watch_anchor(std::size_t number) {
+  auto const* group = entries_.at(number).way_in.steered();
+  // Nobody has a slot yet, or any more: then it is the anchor's part to hold what comes.
+  if (with_slots_.empty()) return;
+  if (auto watched = strays_->watch(key_of(number, no_generation), group->anchor()); !watched)
+    report_("watching listener '" + group->name() + "': " + watched.error().message());
+}
+
+void listener_table::put_program_back(std::size_t number) {
+  auto found = entries_.find(number);
+  if (found == entries_.end()) return;
+  auto* group = found->second.way_in.steered();
+  if (group->intact()) return;
+  report_("the steering program of listener '" + group->name() +
+          "' did not choose any more: a service took it away; it is back");
+  if (auto done = group->reattach(); !done) report_(done.error().message());
+  watch_anchor(number);
 }
 
 void listener_table::reopen(std::size_t number, generation_number slot) {
   auto found = entries_.find(number);
   if (found == entries_.end()) return;
+  if (!found->second.way_in.is_steered()) return reopen_shared(number);
+  auto* group = found->second.way_in.steered();
+  if (!group->fd(slot)) return;
+  if (auto reopened = group->reopen(slot); !reopened) report_(reopened.error().message());
+  ++found->second.reopened;
+  watch_slot(number, slot);
+}
+
+void listener_table::reopen_shared(std::size_t number) {
+  auto found = entries_.find(number);
+  if (found == entries_.end()) return;
   entry& e = found->second;
-  hangups_->forget(number);
-  auto how = e.socket.reopen();
+  hangups_->forget(key_of(number, no_generation));
+  auto how = e.way_in.shared()->reopen();
   if (!how) {
     report_(how.error().message() + "; tried again");
-    auto retry = loop_.at(loop::now() + reopen_again, [this, number, slot] { reopen(number, slot); });
+    auto retry = loop_.at(loop::now() + reopen_again, [this, number] { reopen_shared(number); });
     if (retry) e.retry = std::move(*retry);
     return;
   }
   e.retry.reset();
   ++e.reopened;
-  watch_entry(number);
+  watch_shared(number);
   if (*how == reopening::replaced) post_(listener_replaced{number});
+}
+
+void listener_table::restore_backlogs() {
+  for (auto& [number, e] : entries_)
+    if (auto restored = e.way_in.restore_backlog(e.backlog); !restored) report_(restored.error().message());
+}
+
+// ---- what there is to see
+
+std::string listener_table::name(std::size_t listener) const {
+  auto found = entries_.find(listener);
+  return found == entries_.end() ? "?" : found->second.way_in.name();
+}
+
+std::vector<observed_listener> listener_table::observe() const {
+  std::vector<generation_number> generations(with_slots_.begin(), with_slots_.end());
+  std::vector<observed_listener> all;
+  for (auto const& [number, e] : entries_) {
+    all.push_back(e.way_in.observe(generations));
+    all.back().reopened = e.reopened;
+    all.back().backlog = e.backlog;
+  }
+  return all;
 }
 
 }  // namespace handoff

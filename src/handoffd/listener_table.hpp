@@ -1,12 +1,14 @@
-// Every listening socket that the supervisor owns: opened before anybody needs it, watched for being shut,
-// closed when no configuration and no release that could be launched names it any more.
+// Every listener of the service: opened before anybody needs it, watched for being shut, closed when no
+// configuration and no release that could be launched names it any more. Traffic is divided here.
 #pragma once
 
 #include <app/records.hpp>
 #include <core/event.hpp>
 #include <core/ports.hpp>
 #include <os/hangup_watch.hpp>
-#include <os/listener.hpp>
+
+#include <handoffd/door.hpp>
+#include <handoffd/leaving_slots.hpp>
 
 #include <functional>
 #include <map>
@@ -26,20 +28,33 @@ struct named_listener {
 class listener_table final : public traffic {
  public:
   using post = std::function<void(happening)>;
-  using report = std::function<void(std::string)>;  // of what went wrong and is tried again
+  using report = std::function<void(std::string)>;  // of what went wrong, or is worth knowing
 
-  static result<std::unique_ptr<listener_table>> create(loop&, post, report,
+  static result<std::unique_ptr<listener_table>> create(loop&, post, report, leaving_slots::is_held,
                                                         std::vector<named_descriptor> adopted);
 
   // Makes all of them open, or changes nothing. One with the address of an open listener is that listener.
   // What is opened counts as configured until the next call.
-  result<std::vector<named_listener>> configure(std::vector<listener_settings> const&);
+  result<std::vector<named_listener>> configure(std::vector<listener_settings> const&, sharing);
 
-  // Keeps the listeners open for a generation until drop().
+  // How long a leaving generation's queue may stand still.
+  void set_retire_after(duration d) { leaving_->set_retire_after(d); }
+
+  // Keeps the listeners open for a release until drop().
   void keep(generation_number, std::vector<named_listener> const&);
   void drop(generation_number);
 
-  int fd(std::size_t listener) const { return entries_.at(listener).socket.fd(); }
+  // Gives a generation slots, where listeners have them: all or none. Until remove_slots().
+  result<> add_slots(generation_number, std::vector<named_listener> const&);
+
+  struct sharing_summary {
+    bool any_steered = false;
+    bool any_steered_udp = false;
+    std::string not_steered;  // the first that should be and is not, and why; empty when there is none
+  };
+  sharing_summary summary(std::vector<named_listener> const&) const;
+
+  int fd(std::size_t listener, generation_number g) const { return entries_.at(listener).way_in.fd(g); }
   std::string name(std::size_t listener) const;
   std::vector<observed_listener> observe() const;
   std::size_t left_over() const { return adopted_.size(); }  // adopted, but named by no listener
@@ -47,34 +62,46 @@ class listener_table final : public traffic {
   // Services override the backlog: to be called when one became ready and when one ended.
   void restore_backlogs();
 
-  void split(traffic_split const&) override { restore_backlogs(); }
-  void settle(generation_number) override {}
-  void close_slots(generation_number) override {}
-  void remove_slots(generation_number) override {}
+  void split(traffic_split const&) override;
+  void settle(generation_number) override;
+  void close_slots(generation_number) override;
+  void remove_slots(generation_number) override;
   void reopen(std::size_t listener, generation_number slot) override;
 
  private:
   struct entry {
-    listener socket;
+    door way_in;
+    std::uint32_t backlog = 0;  // as configured last
     std::uint32_t reopened = 0;
     watch retry;
   };
 
   listener_table(loop& on, post to_engine, report tell, std::vector<named_descriptor> adopted);
   entry* find(listener_settings const&);
-  std::size_t add(listener);
-  void watch_entry(std::size_t);
+  result<std::vector<door>> open(std::vector<listener_settings> const&, sharing);
+  void add(door);
+  void watch_shared(std::size_t listener);
+  void watch_slot(std::size_t listener, generation_number);
+  void watch_anchor(std::size_t listener);
+  void reopen_shared(std::size_t listener);
+  void put_program_back(std::size_t listener);
+  std::vector<steered_listener*> with_slot(generation_number);
   void close_unused();
 
   loop& loop_;
   post post_;
   report report_;
   std::vector<named_descriptor> adopted_;
-  std::unique_ptr<hangup_watch> hangups_;
+  std::uint32_t sticky_seed_;
+  std::unique_ptr<hangup_watch> hangups_;  // of shared sockets and slots
+  std::unique_ptr<hangup_watch> strays_;   // what comes to an anchor
+  std::unique_ptr<leaving_slots> leaving_;
   std::map<std::size_t, entry> entries_;
   std::size_t next_ = 0;
   std::set<std::size_t> configured_;
   std::map<generation_number, std::set<std::size_t>> users_;
+  std::set<generation_number> with_slots_;
+  traffic_split split_;
 };
 
 }  // namespace handoff

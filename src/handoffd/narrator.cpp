@@ -136,7 +136,8 @@ void narrator::write_history(std::string const& line) {
   journal_.write(log_level::warning, std::move(written.error()).during("writing the history").message());
 }
 
-// READY when the first generation serves; then RELOADING for each rollout and READY for each verdict.
+// READY when the first generation serves; then RELOADING for each rollout and READY for each verdict. Who
+// holds may do so for hours: the reload is over then, and the line of status says what goes on.
 void narrator::tell_systemd(fact const& f, state const& s) {
   // A timeout of the unit may be shorter than the time to the next beat.
   bool begins = f.kind == fact_kind::queued || f.kind == fact_kind::started || f.kind == fact_kind::stopping;
@@ -149,7 +150,8 @@ void narrator::tell_systemd(fact const& f, state const& s) {
     (void)service_manager::stopping(status);
   } else if (f.kind == fact_kind::started && ready_told_) {
     (void)service_manager::reloading(status);
-  } else if (f.kind == fact_kind::verdict && serves && s.lifecycle == lifecycle::running) {
+  } else if ((f.kind == fact_kind::verdict || f.kind == fact_kind::holding) && serves &&
+             s.lifecycle == lifecycle::running) {
     (void)service_manager::ready(status);
     ready_told_ = true;
   } else if (status != last_status_) {

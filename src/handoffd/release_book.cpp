@@ -3,6 +3,8 @@
 #include <os/file.hpp>
 #include <wire/config_toml.hpp>
 
+#include <algorithm>
+
 namespace handoff {
 
 namespace {
@@ -29,7 +31,23 @@ std::optional<std::string> why_not(settings const& was, settings const& is) {
   return {};
 }
 
+// What a generation with slots of its own waits for before it is told to drain.
+duration settle_time(service_settings const& s, listener_table::sharing_summary const& shared) {
+  constexpr duration for_queues{250};
+  if (shared.any_steered_udp) return s.drain.timeout;  // flows may live as long as connections
+  return shared.any_steered ? std::min(for_queues, s.drain.timeout) : duration{};
+}
+
 }  // namespace
+
+std::string why_not(rollout_settings const& wanted, listener_table::sharing_summary const& listeners) {
+  if (!needs_steering(wanted)) return {};
+  std::string what = "[rollout] strategy '" + std::string(to_string(wanted.strategy)) + "' needs steering";
+  if (wanted.strategy == strategy::handoff || wanted.strategy == strategy::rolling)
+    what = "[rollout] sticky and route need steering";
+  if (!listeners.not_steered.empty()) return what + ", and " + listeners.not_steered;
+  return listeners.any_steered ? "" : what + ", and no listener is steered";
+}
 
 std::expected<settings, problems> read_configuration(std::string const& path) {
   auto text = read_file(path, limit::configuration_bytes);
@@ -62,8 +80,12 @@ std::expected<release, verdict> release_book::make_from_file(generation_number n
     return std::unexpected(verdict{kind, made.error().reason});
   }
   // Last of all that can fail: who is refused leaves no listener behind.
-  auto listeners = listeners_.configure(read->listeners);
+  auto listeners = listeners_.configure(read->listeners, read->rollout.sharing);
   if (!listeners) return refuse(listeners.error().message());
+  if (auto why = handoff::why_not(read->rollout, listeners_.summary(*listeners)); !why.empty()) {
+    (void)listeners_.configure(current_.listeners, current_.rollout.sharing);
+    return refuse(why);
+  }
   made->listeners = std::move(*listeners);
   current_ = std::move(*read);
   changed_(current_);
@@ -73,7 +95,14 @@ std::expected<release, verdict> release_book::make_from_file(generation_number n
 void release_book::add(act::prepare const& a, release r) {
   r.number = a.generation;
   listeners_.keep(a.generation, r.listeners);
+  if (auto added = listeners_.add_slots(a.generation, r.listeners); !added) {
+    listeners_.drop(a.generation);
+    return post_(preparation_failed{a.rollout, {verdict_kind::rolled_back, added.error().message()}});
+  }
   auto policy = generation_policy_of(r.service);
+  auto shared = listeners_.summary(r.listeners);
+  policy.steered = shared.any_steered;
+  policy.settle = settle_time(r.service, shared);
   releases_.insert_or_assign(a.generation, std::move(r));
   post_(prepared{a.rollout, a.generation, policy, operator_policy_of(current_)});
 }

@@ -5,6 +5,7 @@
 #include <os/process_tree.hpp>
 #include <os/runtime_directory.hpp>
 #include <os/service_manager.hpp>
+#include <os/socket_holders.hpp>
 
 #include <handoffd/command_table.hpp>
 #include <handoffd/control_service.hpp>
@@ -119,11 +120,14 @@ result<> supervisor::parts::open_house() {
 result<> supervisor::parts::open_doors() {
   auto made = listener_table::create(
       *events, poster(), [this](std::string const& line) { write(log_level::warning, line); },
+      [this](generation_number g, int fd) { return is_held_by(instances->sessions(g), fd); },
       std::move(adopted));
   if (!made) return std::unexpected(made.error());
   listeners = std::move(*made);
-  auto opened = listeners->configure(options.first.listeners);
+  auto const& how = options.first.rollout;
+  auto opened = listeners->configure(options.first.listeners, how.sharing);
   if (!opened) return std::unexpected(opened.error());
+  if (auto why = why_not(how, listeners->summary(*opened)); !why.empty()) return plain_failure(why);
   if (listeners->left_over() > 0)
     write(log_level::warning,
           "systemd passed " + std::to_string(listeners->left_over()) + " sockets that no listener names");
@@ -235,6 +239,7 @@ void supervisor::parts::see_everybody_out() {
 void supervisor::parts::apply(settings const& s) {
   if (auto followed = log->follow(s.log); !followed) write(log_level::warning, followed.error().message());
   if (control) control->set_allowed(s.control);
+  listeners->set_retire_after(s.rollout.retire_after);
 }
 
 std::expected<std::vector<std::string>, release_book::refusal> supervisor::parts::reload() {

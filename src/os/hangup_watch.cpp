@@ -32,7 +32,8 @@ hangup_watch::~hangup_watch() = default;
 result<> hangup_watch::watch(std::uint64_t key, int fd) {
   forget(key);
   epoll_event wanted{};
-  wanted.events = which_ == hangup::reading_too ? EPOLLRDHUP : 0u;
+  if (which_ == hangup::reading_too) wanted.events = EPOLLRDHUP;
+  if (which_ == hangup::arrival_too) wanted.events = EPOLLIN;
   wanted.data.u64 = key;
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &wanted) < 0) return os_failure("watching for a hang-up");
   watched_.emplace(key, fd);

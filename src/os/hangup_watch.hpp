@@ -21,6 +21,7 @@ namespace handoff {
 enum class hangup {
   both_ways,    // EPOLLHUP and EPOLLERR
   reading_too,  // EPOLLRDHUP as well: a Unix listener that was shut for reading only refuses everybody too
+  arrival_too,  // EPOLLIN as well: a listener that somebody waits at
 };
 
 class hangup_watch {

@@ -1,18 +1,16 @@
 #include "port_holder.hpp"
 
 #include <base/text.hpp>
+#include <os/socket_holders.hpp>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <netinet/in.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstring>
 #include <fstream>
-#include <memory>
 #include <sstream>
 #include <string_view>
 #include <vector>
@@ -22,7 +20,6 @@ namespace handoff {
 namespace {
 
 constexpr int most_lines_read = 200'000;        // of one /proc/net table
-constexpr int most_descriptors_read = 200'000;  // of all processes together
 constexpr std::size_t most_inodes = 64;
 constexpr std::size_t longest_program = 64;
 
@@ -115,48 +112,15 @@ inode_list inodes_of(socket_address const& address, socket_type type) {
   return inodes;
 }
 
-struct close_directory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-using directory = std::unique_ptr<DIR, close_directory>;
-
-// Whether the process whose /proc directory is `process` has a descriptor of one of `sockets`
-// ("socket:[INODE]").
-bool holds_one(std::string const& process, std::vector<std::string> const& sockets, int& budget) {
-  directory descriptors(::opendir((process + "/fd").c_str()));
-  if (!descriptors) return false;
-  while (dirent const* entry = ::readdir(descriptors.get())) {
-    if (--budget < 0) return false;
-    std::array<char, 64> target;
-    ssize_t length = ::readlinkat(::dirfd(descriptors.get()), entry->d_name, target.data(), target.size());
-    if (length <= 0) continue;
-    std::string_view name(target.data(), static_cast<std::size_t>(length));
-    if (std::find(sockets.begin(), sockets.end(), name) != sockets.end()) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 std::optional<port_holder> find_port_holder(socket_address const& address, socket_type type) {
-  std::vector<std::string> sockets;
-  for (auto const& inode : inodes_of(address, type)) sockets.push_back("socket:[" + inode + "]");
-  directory processes(::opendir("/proc"));
-  if (sockets.empty() || !processes) return std::nullopt;
-  int budget = most_descriptors_read;
-  while (dirent const* entry = ::readdir(processes.get())) {
-    std::string_view name = entry->d_name;
-    pid_t pid = 0;
-    auto [end, status] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (status != std::errc() || end != name.data() + name.size()) continue;
-    std::string process = "/proc/" + std::string(name);
-    if (!holds_one(process, sockets, budget)) continue;
-    std::string program;
-    std::ifstream comm(process + "/comm");
-    std::getline(comm, program);
-    return port_holder{pid, printable(program, longest_program)};
-  }
-  return std::nullopt;
+  auto holder = find_holder(inodes_of(address, type), [](pid_t) { return true; }).found;
+  if (!holder) return std::nullopt;
+  std::string program;
+  std::ifstream comm("/proc/" + std::to_string(*holder) + "/comm");
+  std::getline(comm, program);
+  return port_holder{*holder, printable(program, longest_program)};
 }
 
 std::string to_string(port_holder const& holder) {

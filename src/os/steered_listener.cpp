@@ -259,8 +259,10 @@ std::optional<duration> steered_listener::idle(generation_number who) const {
 
 result<> steered_listener::restore_backlogs() const {
   auto done = listen_on(anchor_.get(), settings_);
-  for (auto const& s : slots_) {
-    if (done && s.owner != no_generation && !s.shut) done = listen_on(s.socket.get(), settings_);
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    auto const& s = slots_[i];
+    bool open = s.owner != no_generation && !s.shut && program_.is_placed(i);
+    if (done && open) done = listen_on(s.socket.get(), settings_);
   }
   if (!done) return std::unexpected(told(std::move(done).error(), "restoring the backlogs of"));
   return {};

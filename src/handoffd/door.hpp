@@ -1,0 +1,45 @@
+// One listener, however the generations of the service share it: all hold the same socket, or each has a slot
+// of its own. Which of the two is chosen once, when it is opened.
+#pragma once
+
+#include <app/records.hpp>
+#include <os/listener.hpp>
+#include <os/steered_listener.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace handoff {
+
+class door {
+ public:
+  door(listener shared, std::string why) : shared_(std::move(shared)), why_shared_(std::move(why)) {}
+  explicit door(std::unique_ptr<steered_listener> steered) : steered_(std::move(steered)) {}
+
+  listener_settings const& settings() const { return shared_ ? shared_->settings() : steered_->settings(); }
+  std::string const& name() const { return settings().name; }
+
+  // What a generation is passed. It has a slot, where there are slots.
+  int fd(generation_number) const;
+
+  steered_listener* steered() { return steered_.get(); }
+  bool is_steered() const { return steered_ != nullptr; }
+  listener* shared() { return shared_ ? &*shared_ : nullptr; }
+  std::string const& why_shared() const { return why_shared_; }
+
+  // Services override the backlog.
+  result<> restore_backlog(std::uint32_t backlog);
+
+  observed_listener observe(std::vector<generation_number> const& generations) const;
+
+ private:
+  std::optional<listener> shared_;
+  std::unique_ptr<steered_listener> steered_;  // one of the two
+  std::string why_shared_;
+};
+
+// Why the generations of a service share this listener; empty when it is to be steered.
+std::string why_shared(listener_settings const&, sharing);
+
+}  // namespace handoff

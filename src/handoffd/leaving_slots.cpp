@@ -1,0 +1,140 @@
+#include "leaving_slots.hpp"
+
+#include <algorithm>
+
+namespace handoff {
+
+namespace {
+
+constexpr duration glance{10};          // between two looks at a queue in which something waits
+constexpr duration first_patience{40};  // then it is asked who holds it, twice as late each time
+constexpr duration longest_nap{1'000};  // between two looks at UDP flows
+
+// How long UDP flows must stay silent from now on; zero when they have been for long enough.
+duration still_to_be_silent(steered_listener const& l, generation_number g) {
+  auto idle = l.idle(g);
+  return idle ? std::max(duration{}, l.settings().flow_timeout - *idle) : duration{};
+}
+
+}  // namespace
+
+leaving_slots::leaving_slots(loop& on, post to_engine, is_held held, report tell)
+    : loop_(on), post_(std::move(to_engine)), is_held_(std::move(held)), report_(std::move(tell)) {}
+
+result<std::unique_ptr<leaving_slots>> leaving_slots::create(loop& on, post to_engine, is_held held,
+                                                             report tell) {
+  std::unique_ptr<leaving_slots> made(
+      new leaving_slots(on, std::move(to_engine), std::move(held), std::move(tell)));
+  auto arrivals = hangup_watch::create(on, hangup::arrival_too, [raw = made.get()](std::uint64_t key) {
+    auto found = std::ranges::find(raw->slots_, key, &slot::key);
+    if (found == raw->slots_.end()) return;
+    found->resting = false;
+    found->look_at = loop::now();
+    raw->look();
+  });
+  if (!arrivals) return std::unexpected(std::move(arrivals).error());
+  made->arrivals_ = std::move(*arrivals);
+  return made;
+}
+
+void leaving_slots::settle(generation_number g, std::vector<steered_listener*> const& listeners) {
+  for (auto* l : listeners)
+    slots_.push_back({.listener = l, .of = g, .key = ++last_key_, .look_at = loop::now()});
+  settling_.push_back(g);
+  look();
+}
+
+void leaving_slots::close(generation_number g, std::vector<steered_listener*> const& listeners) {
+  forget(g);
+  instant now = loop::now();
+  for (auto* l : listeners) {
+    if (l->settings().type != socket_type::stream) continue;  // what a UDP socket has cannot move
+    slots_.push_back({.listener = l,
+                      .of = g,
+                      .key = ++last_key_,
+                      .closing = true,
+                      .look_at = now,
+                      .since = now,
+                      .patience = first_patience});
+  }
+  look();
+}
+
+void leaving_slots::forget(generation_number g) {
+  std::erase(settling_, g);
+  std::erase_if(slots_, [&](slot const& s) {
+    if (s.of == g) arrivals_->forget(s.key);
+    return s.of == g;
+  });
+}
+
+void leaving_slots::look() {
+  instant now = loop::now();
+  for (auto& s : slots_) {
+    if (s.resting || s.look_at > now) continue;
+    if (s.listener->settings().type == socket_type::stream) {
+      look_at_queue(s);
+      continue;
+    }
+    duration rest_of_silence = still_to_be_silent(*s.listener, s.of);
+    s.resting = rest_of_silence == duration{};
+    s.look_at = now + std::min(rest_of_silence, longest_nap);
+  }
+  tell_settled();
+  arm();
+}
+
+void leaving_slots::look_at_queue(slot& s) {
+  instant now = loop::now();
+  auto waiting = s.listener->queued(s.of);
+  if (!waiting) {  // its service shut it: the kernel has moved what waited
+    s.resting = true;
+    return;
+  }
+  s.look_at = now + glance;
+  if (*waiting == 0) return rest(s);
+  if (*waiting < s.waiting || s.waiting == 0) {
+    s.since = now;
+    s.patience = first_patience;
+  }
+  s.waiting = *waiting;
+  if (!s.closing) return;
+  if (now - s.since >= retire_after_) return move_on(s, "is not taken by anybody");
+  if (now - s.since < s.patience) return;
+  s.patience *= 2;
+  if (!is_held_(s.of, *s.listener->fd(s.of))) move_on(s, "is held by nobody any more");
+}
+
+// Until something comes again: a handshake that was half-open when the traffic moved.
+void leaving_slots::rest(slot& s) {
+  s.waiting = 0;
+  s.resting = true;
+  if (!s.closing) return;
+  if (!arrivals_->watch(s.key, *s.listener->fd(s.of))) s.resting = false;
+}
+
+void leaving_slots::move_on(slot& s, char const* why) {
+  s.resting = true;
+  report_(std::to_string(s.waiting) + " connections move on from generation " + std::to_string(number(s.of)) +
+          ": the queue of '" + s.listener->name() + "' " + why);
+  if (auto shut = s.listener->shut(s.of); !shut) report_(shut.error().message());
+}
+
+void leaving_slots::tell_settled() {
+  std::erase_if(settling_, [&](generation_number g) {
+    bool settled = std::ranges::all_of(slots_, [&](slot const& s) { return s.of != g || s.resting; });
+    if (settled) post_(traffic_settled{g});
+    return settled;
+  });
+}
+
+void leaving_slots::arm() {
+  std::optional<instant> next;
+  for (auto const& s : slots_)
+    if (!s.resting) next = next ? std::min(*next, s.look_at) : s.look_at;
+  alarm_.reset();
+  if (!next) return;
+  if (auto armed = loop_.at(*next, [this] { look(); })) alarm_ = std::move(*armed);
+}
+
+}  // namespace handoff
