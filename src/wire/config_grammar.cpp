@@ -2,6 +2,7 @@
 
 #include <wire/config_address.hpp>
 #include <wire/config_reader.hpp>
+#include <wire/config_rollout.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -12,9 +13,6 @@ namespace {
 
 using namespace config;
 using namespace std::chrono_literals;
-
-constexpr duration now = 0ms;
-constexpr duration moment = 1ms;  // of what must take some time
 
 // ---- values that only one key has
 
@@ -91,10 +89,11 @@ std::string capability(std::string_view name) {
 // The methods of io.handoff.Supervisor.varlink.
 auto method() {
   std::vector<std::pair<std::string_view, std::string>> words;
-  for (char const* name : {"Status", "Upgrade", "Abort", "Rollback", "Reload", "Stop", "Watch", "History"}) {
+  for (char const* name : {"Status", "Upgrade", "Promote", "Pause", "Resume", "SetWeight", "Abort",
+                           "Rollback", "Reload", "Stop", "Watch", "History"}) {
     words.emplace_back(name, name);
   }
-  return choice(words, {"Promote", "Pause", "Resume", "SetWeight", "Reexec"});
+  return choice(words, {"Reexec"});
 }
 
 // ---- sections
@@ -160,10 +159,8 @@ grammar<listener_settings> const& listener_keys() {
       {"user", option(&o::user), text(account_name)},
       {"group", option(&o::group), text(account_name)},
       {"mode", option(&o::mode), parsed(parse_mode, "an octal text such as \"0660\"")},
-      key<l>::later("sharing", "all generations share each listener"),
-      key<l>::later("steer", "all generations share each listener"),
-      key<l>::later("flow-timeout", "all generations share each listener"),
-      key<l>::later("retire-after", "all generations share each listener"),
+      {"steer", &l::steer, flag},
+      {"flow-timeout", &l::flow_timeout, time(moment)},
   };
   return keys;
 }
@@ -201,21 +198,6 @@ grammar<restart_settings> const& restart_keys() {
       {"backoff", read_backoff},
       {"burst", &r::burst, whole(1U, limit::restart_burst)},
       {"window", &r::window, time(moment)},
-  };
-  return keys;
-}
-
-grammar<rollout_settings> const& rollout_keys() {
-  using r = rollout_settings;
-  static grammar<r> const keys{
-      {"strategy", &r::strategy,
-       choice<strategy>({{"handoff", strategy::handoff}}, {"rolling", "blue-green", "canary", "experiment"})},
-      {"bake", &r::bake, time(now)},
-      {"max-draining", &r::max_draining, whole(1U, limit::draining)},
-      {"candidate-restarts", &r::candidate_restarts, whole(0U, limit::restart_burst)},
-      key<r>::later("steps", "it supports strategy = 'handoff', which has none"),
-      key<r>::later("max-surge", "it supports strategy = 'handoff', which starts all instances at once"),
-      key<r>::later("auto-promote", "it supports strategy = 'handoff', which always promotes by itself"),
   };
   return keys;
 }
@@ -341,6 +323,8 @@ std::vector<std::string> configuration_keys() {
   add_names(names, "drain", drain_keys());
   add_names(names, "restart", restart_keys());
   add_names(names, "rollout", rollout_keys());
+  add_names(names, "steps", step_keys());
+  add_names(names, "route", route_keys());
   add_names(names, "check", check_keys());
   add_names(names, "hooks", hooks_keys());
   add_names(names, "hooks", hook_keys());

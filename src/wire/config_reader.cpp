@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
 
 namespace handoff {
 
@@ -17,10 +19,17 @@ namespace config {
 
 namespace {
 
+std::string shortest(double value) {
+  std::array<char, 32> text{};  // the longest has 24 characters: a sign, 17 digits, a point, an exponent
+  auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+  return {text.data(), end};
+}
+
 std::string found(config_node const& node) {
   struct describe {
     std::string operator()(bool value) const { return value ? "true" : "false"; }
     std::string operator()(std::int64_t value) const { return "the number " + std::to_string(value); }
+    std::string operator()(double value) const { return "the fraction " + shortest(value); }
     std::string operator()(std::string const& value) const { return "the string " + quoted(value); }
     std::string operator()(config_list const&) const { return "a list"; }
     std::string operator()(config_table const&) const { return "a table"; }
@@ -165,6 +174,20 @@ std::optional<std::int64_t> whole_number(config_node const& node, config_report&
   auto const* value = std::get_if<std::int64_t>(&node.value);
   if (value && *value >= min && *value <= max) return *value;
   wrong_type(node, report, "a whole number from " + std::to_string(min) + " to " + std::to_string(max));
+  return std::nullopt;
+}
+
+std::optional<weight> percentage(config_node const& node, config_report& report) {
+  constexpr double whole = 100;
+  double value = -1;
+  if (auto const* number = std::get_if<std::int64_t>(&node.value)) value = static_cast<double>(*number);
+  if (auto const* fraction = std::get_if<double>(&node.value)) value = *fraction;
+  if (value >= 0 && value <= whole) {
+    auto hundredths = std::lround(value * 100);
+    // Both the text and the quotient become the nearest double, so two decimals at most give the same one.
+    if (static_cast<double>(hundredths) / 100 == value) return weight(hundredths);
+  }
+  wrong_type(node, report, "a percentage from 0 to 100 with at most two decimals");
   return std::nullopt;
 }
 

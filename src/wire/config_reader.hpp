@@ -122,6 +122,9 @@ auto whole(Number min, Number max) {
   };
 }
 
+// A number from 0 to 100 with at most two decimals, as the part of the traffic that it means.
+std::optional<weight> percentage(config_node const&, config_report&);
+
 // A text in one of the small languages of config_values.hpp.
 template <class Value>
 auto parsed(result<Value> (*parse)(std::string_view), std::string_view expected) {
@@ -134,6 +137,9 @@ auto parsed(result<Value> (*parse)(std::string_view), std::string_view expected)
     return std::nullopt;
   };
 }
+
+constexpr duration now{0};
+constexpr duration moment{1};  // of what must take some time
 
 // A duration from `min` to `max`.
 std::optional<duration> time_span(config_node const&, config_report&, duration min, duration max);
@@ -216,8 +222,35 @@ void read_section(config_node const& node, grammar<Section> const& keys, std::st
   report.subject = std::move(outer);
 }
 
-// A list of tables, written [[name]]. A broken one stays in the list, so that the n-th value is the n-th
-// table.
+// A broken one stays in the list, so that the n-th value is the n-th table.
+template <class Section>
+std::vector<Section> read_each(config_list const& nodes, grammar<Section> const& keys,
+                               std::string_view header, config_report& report) {
+  std::vector<Section> values(nodes.size());
+  for (std::size_t i = 0; i < nodes.size(); ++i) read_section(nodes[i], keys, header, report, values[i]);
+  return values;
+}
+
+// A list of `least` to `most` tables within a section; `expected` describes it.
+template <class Section>
+auto tables(grammar<Section> const& (*keys)(), std::string_view header, std::size_t least, std::size_t most,
+            std::string_view expected) {
+  return [=](config_node const& node, config_report& report) -> std::optional<std::vector<Section>> {
+    auto const* nodes = std::get_if<config_list>(&node.value);
+    if (!nodes) {
+      wrong_type(node, report, expected);
+      return std::nullopt;
+    }
+    if (nodes->size() < least || nodes->size() > most) {
+      report.object(node.at, "expected " + std::to_string(least) + " to " + std::to_string(most) +
+                                 " tables, found " + std::to_string(nodes->size()));
+      return std::nullopt;
+    }
+    return read_each(*nodes, keys(), header, report);
+  };
+}
+
+// A list of tables, written [[name]].
 template <class Section>
 auto sections(grammar<Section> const& (*keys)(), std::string_view header, std::size_t most) {
   return [=](config_node const& node, config_report& report) -> std::optional<std::vector<Section>> {
@@ -231,10 +264,7 @@ auto sections(grammar<Section> const& (*keys)(), std::string_view header, std::s
                               ", found " + std::to_string(nodes->size()));
       return std::nullopt;
     }
-    std::vector<Section> values(nodes->size());
-    for (std::size_t i = 0; i < nodes->size(); ++i)
-      read_section((*nodes)[i], keys(), header, report, values[i]);
-    return values;
+    return read_each(*nodes, keys(), header, report);
   };
 }
 

@@ -1,5 +1,7 @@
 #include "config_rules.hpp"
 
+#include <wire/config_rollout_rules.hpp>
+#include <wire/config_section_rules.hpp>
 #include <wire/config_values.hpp>
 
 #include <algorithm>
@@ -12,36 +14,6 @@
 namespace handoff {
 
 namespace {
-
-// One table of the file while its rules are checked.
-struct section_rules {
-  config_node const& table;
-  std::string_view header;
-  config_report& report;
-
-  // The value of a key that is there and was readable.
-  config_node const* given(std::string_view key) const {
-    config_node const* node = find(table, key);
-    return node && report.sound(node->at) ? node : nullptr;
-  }
-  // Whether what the settings hold for a key is meant: its value, or the default.
-  bool meant(std::string_view key) const {
-    config_node const* node = find(table, key);
-    return !node || report.sound(node->at);
-  }
-  void object(config_node const& node, std::string_view key, std::string const& what) const {
-    report.add(node.at, std::string(header) + " " + std::string(key) + ": " + what);
-  }
-  // The key has a meaning only where `holds`.
-  void only(bool holds, std::string_view key, std::string_view where) const {
-    config_node const* node = given(key);
-    if (node && !holds) object(*node, key, "has a meaning only for " + std::string(where));
-  }
-  void together(std::string_view key, std::string_view needed) const {
-    config_node const* node = given(key);
-    if (node && !find(table, needed)) object(*node, key, "needs " + quoted(needed) + " beside it");
-  }
-};
 
 void check_ready(section_rules const& rules, ready_settings& ready) {
   if (rules.meant("when")) {
@@ -75,6 +47,7 @@ bool is_ours(listener_settings const& l) { return !is_adopted(l); }
 bool is_inet(listener_settings const& l) { return std::holds_alternative<inet_address>(l.address); }
 bool is_not_inet(listener_settings const& l) { return !is_inet(l); }
 bool is_tcp(listener_settings const& l) { return is_inet(l) && l.type == socket_type::stream; }
+bool is_udp(listener_settings const& l) { return is_inet(l) && l.type == socket_type::datagram; }
 bool is_inet6(listener_settings const& l) {
   auto const* address = std::get_if<inet_address>(&l.address);
   return address && address->host.find(':') != std::string::npos;
@@ -91,7 +64,7 @@ struct option_scope {
   std::string_view where;
 };
 
-constexpr std::array<option_scope, 16> option_scopes{{
+constexpr std::array<option_scope, 17> option_scopes{{
     {"type", is_not_inet, "Unix and systemd sockets (for UDP write address = \"udp://…\")"},
     {"backlog", has_connections, "sockets that accept connections"},
     {"v6only", is_inet6, "IPv6 addresses"},
@@ -103,6 +76,7 @@ constexpr std::array<option_scope, 16> option_scopes{{
     {"nodelay", is_tcp, "TCP addresses"},
     {"fast-open", is_tcp, "TCP addresses"},
     {"defer-accept", is_tcp, "TCP addresses"},
+    {"flow-timeout", is_udp, "UDP addresses"},
     {"user", is_path, "paths of Unix sockets"},
     {"group", is_path, "paths of Unix sockets"},
     {"mode", is_path, "paths of Unix sockets"},
@@ -120,6 +94,10 @@ void check_listener(section_rules const& rules, listener_settings const& listene
   if ((address == nullptr) == (from == nullptr)) return;
   if (!rules.meant("address") || !rules.meant("from") || !rules.meant("type")) return;
   for (auto const& [key, fits, where] : option_scopes) rules.only(fits(listener), key, where);
+  config_node const* steer = rules.given("steer");
+  if (steer && listener.steer && !is_inet(listener))
+    rules.object(*steer, "steer",
+                 "expected false, for only TCP and UDP addresses can be steered, found true");
   auto defer = listener.options.defer_accept.value_or(duration{0});
   config_node const* deferred = rules.given("defer-accept");
   if (deferred && defer % std::chrono::seconds(1) != duration{0}) {
@@ -142,17 +120,9 @@ class uniqueness {
   std::map<std::string, unsigned> lines_;
 };
 
-// The tables of [[name]]; none when it is something else.
-config_list const& tables(config_node const& file, std::string_view name) {
-  static config_list const none;
-  config_node const* node = find(file, name);
-  auto const* list = node ? std::get_if<config_list>(&node->value) : nullptr;
-  return list ? *list : none;
-}
-
 void check_listeners(config_node const& file, std::vector<listener_settings> const& listeners,
                      config_report& report) {
-  config_list const& nodes = tables(file, "listener");
+  config_list const& nodes = tables_of(file, "listener");
   if (listeners.size() != nodes.size()) return;
   uniqueness names, addresses;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -210,7 +180,7 @@ void check_service(config_node const& file, settings const& value, config_report
 // ---- the operator's part
 
 void check_checks(config_node const& file, std::vector<check_settings>& checks, config_report& report) {
-  config_list const& nodes = tables(file, "check");
+  config_list const& nodes = tables_of(file, "check");
   if (checks.size() != nodes.size()) return;
   uniqueness names;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -223,12 +193,13 @@ void check_checks(config_node const& file, std::vector<check_settings>& checks, 
 
 void check_rules(config_node const& file, settings& value, config_report& report) {
   config_node const* listeners = find(file, "listener");
-  if (listeners && tables(file, "listener").empty() && report.sound(listeners->at)) {
+  if (listeners && tables_of(file, "listener").empty() && report.sound(listeners->at)) {
     report.add(listeners->at, "the file needs at least one [[listener]]");
   }
   check_listeners(file, value.listeners, report);
   check_service(file, value, report);
   if (auto const* ready = find(file, "ready")) check_ready({*ready, "[ready]", report}, value.service.ready);
+  check_rollout(file, value, report);
   check_checks(file, value.checks, report);
   if (auto const* control = find(file, "control")) {
     section_rules rules{*control, "[control]", report};

@@ -68,8 +68,8 @@ config_node converted(toml::node const& node) {
     to.value = integer->get();
   } else if (auto const* boolean = node.as_boolean()) {
     to.value = boolean->get();
-  } else if (node.is_floating_point()) {
-    to.value = config_unused{"a fraction"};
+  } else if (auto const* fraction = node.as_floating_point()) {
+    to.value = fraction->get();
   }
   return to;
 }

@@ -20,7 +20,7 @@ constexpr std::size_t config_key_parts = 16;  // of one dotted key
 
 struct config_entry;
 
-// What TOML has and no setting uses: a fraction, a date.
+// What TOML has and no setting uses: a date or time.
 struct config_unused {
   std::string_view what;
 };
@@ -30,7 +30,7 @@ using config_table = std::vector<config_entry>;  // in the order of the file
 
 struct config_node {
   config_place at;
-  std::variant<bool, std::int64_t, std::string, config_list, config_table, config_unused> value;
+  std::variant<bool, std::int64_t, double, std::string, config_list, config_table, config_unused> value;
 };
 
 struct config_entry {

@@ -102,6 +102,14 @@ result<std::uint32_t> parse_mode(std::string_view text) {
   return static_cast<std::uint32_t>(*mode);
 }
 
+result<std::uint32_t> parse_percentage(std::string_view text) {
+  constexpr std::uint64_t whole = 100;
+  auto value = take_number(text);
+  if (!value || *value > whole || text != "%")
+    return plain_failure("expected a whole percentage from \"0%\" to \"100%\"");
+  return static_cast<std::uint32_t>(*value);
+}
+
 result<int> parse_signal(std::string_view text) {
   static constexpr std::array<std::pair<std::string_view, int>, 9> signals{{{"TERM", SIGTERM},
                                                                             {"INT", SIGINT},

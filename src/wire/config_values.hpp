@@ -24,6 +24,9 @@ result<std::uint64_t> parse_size(std::string_view text);
 // "0660": octal, at most 0777.
 result<std::uint32_t> parse_mode(std::string_view text);
 
+// "25%": a whole number from 0 to 100.
+result<std::uint32_t> parse_percentage(std::string_view text);
+
 // "SIGTERM" or "TERM": a signal that can ask a process to end.
 result<int> parse_signal(std::string_view text);
 

@@ -2,6 +2,7 @@
 // bounds.
 #include <base/text.hpp>
 #include <wire/config_address.hpp>
+#include <wire/config_network.hpp>
 #include <wire/config_toml.hpp>
 #include <wire/config_tree.hpp>
 #include <wire/config_values.hpp>
@@ -43,6 +44,59 @@ void check_problems(config_reading const& reading, std::string_view text) {
   require(reading.problems.size() <= limit::config_problems + 1);
 }
 
+// The rollout has what its strategy needs, in bounds, and nothing of another strategy.
+void check_rollout(rollout_settings const& rollout, std::uint32_t instances) {
+  rollout_settings const none;
+  require(in_bounds(rollout.bake) && in_bounds(rollout.standby) && in_bounds(rollout.retire_after));
+  require(rollout.retire_after > duration{0});
+  bool shared = rollout.sharing == sharing::shared;
+  require(rollout.max_draining >= 1 &&
+          rollout.max_draining <= (shared ? limit::draining : limit::steered_draining));
+
+  bool canary = rollout.strategy == strategy::canary;
+  require(canary != rollout.steps.empty() && rollout.steps.size() <= limit::steps);
+  require(rollout.canary_instances <= (canary ? instances : 0));
+  weight last = no_weight;
+  for (canary_step const& step : rollout.steps) {
+    require(step.weight >= last && step.weight <= full_weight && last < full_weight);
+    require(in_bounds(step.hold.value_or(duration{0})));
+    last = step.weight;
+  }
+  if (rollout.strategy == strategy::rolling) {
+    require(rollout.max_surge <= limit::instances && rollout.max_unavailable < instances);
+    require(rollout.max_surge + rollout.max_unavailable > 0);
+  } else {
+    require(rollout.max_surge == none.max_surge && rollout.max_unavailable == none.max_unavailable);
+  }
+  bool blue_green = rollout.strategy == strategy::blue_green;
+  require(blue_green || (!rollout.auto_promote && rollout.standby == none.standby));
+  bool experiment = rollout.strategy == strategy::experiment;
+  require(experiment || rollout.experiment_weight == none.experiment_weight);
+  require(rollout.experiment_weight <= full_weight && (!experiment || rollout.bake == none.bake));
+}
+
+// What only steering can do is asked for only where it can be had.
+void check_steering(settings const& value) {
+  rollout_settings const& rollout = value.rollout;
+  bool needed = rollout.strategy == strategy::blue_green || rollout.strategy == strategy::canary ||
+                rollout.strategy == strategy::experiment || rollout.sticky || !rollout.routes.empty();
+  require(!needed || rollout.sharing != sharing::shared);
+  bool any = false;
+  for (listener_settings const& listener : value.listeners) {
+    require(in_bounds(listener.flow_timeout) && listener.flow_timeout > duration{0});
+    bool inet = std::holds_alternative<inet_address>(listener.address);
+    require(!needed || inet || !listener.steer);
+    any = any || (inet && listener.steer);
+  }
+  require(!needed || any);
+
+  require(rollout.routes.size() <= limit::routes);
+  for (route const& one : rollout.routes) {
+    auto again = parse_network(network_text(one.from));
+    require(again && *again == one.from);
+  }
+}
+
 void check_settings_in_bounds(settings const& value) {
   service_settings const& service = value.service;
   require(!service.name.empty() && service.name.size() <= limit::name_length && service.name[0] != '.');
@@ -52,7 +106,6 @@ void check_settings_in_bounds(settings const& value) {
   require(in_bounds(service.ready.timeout) && service.ready.extend_max >= service.ready.timeout);
   require((service.ready.when == readiness::exec) == !service.ready.command.empty());
   require(in_bounds(service.drain.timeout) && in_bounds(service.drain.kill_timeout));
-  require(in_bounds(value.rollout.bake) && value.rollout.max_draining >= 1);
   require(value.restart.backoff_min <= value.restart.backoff_max && value.restart.backoff_min > duration{0});
 
   require(!value.listeners.empty() && value.listeners.size() <= limit::listeners);
@@ -63,6 +116,8 @@ void check_settings_in_bounds(settings const& value) {
     auto again = parse_address(to_string(listener));
     require(again && again->address == listener.address);
   }
+  check_rollout(value.rollout, service.instances);
+  check_steering(value);
   for (check_settings const& check : value.checks) require(!check.name.empty() && !check.command.empty());
   require(value.hooks.size() <= hook_kinds);
 }
@@ -74,11 +129,19 @@ void check_durations(std::string_view text) {
   require(again && *again == *value);
 }
 
+void check_networks(std::string_view text) {
+  auto value = parse_network(text);
+  if (!value) return;
+  auto again = parse_network(network_text(*value));
+  require(again && *again == *value && value->prefix <= 128);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   std::string_view text(reinterpret_cast<char const*>(data), size);
   check_durations(text);
+  check_networks(text);
   if (auto tree = parse_toml(text)) {
     // A header, then a value in each of the nested values, with a key before each.
     require(depth(*tree) <= limit::config_key_parts * (limit::config_nesting + 3));

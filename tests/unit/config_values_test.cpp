@@ -1,5 +1,6 @@
 #include <wire/config_address.hpp>
 #include <wire/config_nesting.hpp>
+#include <wire/config_network.hpp>
 #include <wire/config_values.hpp>
 
 #include <catch2/catch.hpp>
@@ -58,6 +59,15 @@ TEST_CASE("modes are octal and leave out the special bits") {
   auto text = GENERATE("", "0888", "1777", "0o660", "-1", "0660 ", "000000660");
   CAPTURE(text);
   CHECK_FALSE(parse_mode(text));
+}
+
+TEST_CASE("parts of a whole are percentages") {
+  CHECK(parse_percentage("0%") == 0U);
+  CHECK(parse_percentage("25%") == 25U);
+  CHECK(parse_percentage("100%") == 100U);
+  auto text = GENERATE("", "%", "25", "101%", "-1%", "2.5%", "25 %", "25%%", "18446744073709551617%");
+  CAPTURE(text);
+  CHECK_FALSE(parse_percentage(text));
 }
 
 TEST_CASE("signals have names") {
@@ -125,6 +135,53 @@ TEST_CASE("what is no address is refused") {
                        "unix:", "unix:@", "unix:run/web", "[fe80::1%eth0]:80");
   CAPTURE(text);
   CHECK_FALSE(parse_address(text));
+}
+
+TEST_CASE("networks are read, and written in their usual spelling") {
+  auto [text, last_byte, prefix, written] = GENERATE(table<std::string, int, int, std::string>({
+      {"10.0.9.0/24", 0, 120, "10.0.9.0/24"},
+      {"10.0.9.7", 7, 128, "10.0.9.7"},
+      {"10.0.9.7/32", 7, 128, "10.0.9.7"},
+      {"10.0.9.6/31", 6, 127, "10.0.9.6/31"},
+      {"0.0.0.0/0", 0, 96, "0.0.0.0/0"},
+      {"::ffff:10.0.9.0/120", 0, 120, "10.0.9.0/24"},
+      {"2001:DB8::/32", 0, 32, "2001:db8::/32"},
+      {"0:0::1", 1, 128, "::1"},
+      {"::/0", 0, 0, "::/0"},
+  }));
+  CAPTURE(text);
+  auto read = parse_network(text);
+  REQUIRE(read);
+  CHECK(read->address.back() == last_byte);
+  CHECK(read->prefix == prefix);
+  CHECK(network_text(*read) == written);
+  CHECK(parse_network(written) == *read);
+}
+
+TEST_CASE("a network with bits behind its prefix names the one that was probably meant") {
+  auto [text, meant] = GENERATE(table<std::string, std::string>({
+      {"10.0.9.1/24", "\"10.0.9.0/24\""},
+      {"10.0.9.1/31", "\"10.0.9.0/31\""},
+      {"255.255.255.255/0", "\"0.0.0.0/0\""},
+      {"10.255.0.0/9", "\"10.128.0.0/9\""},
+      {"2001:db8::1/32", "\"2001:db8::/32\""},
+      {"2001:db8:ffff::/33", "\"2001:db8:8000::/33\""},
+      {"::ffff:10.0.9.1/120", "\"10.0.9.0/24\""},
+      {"::ffff:0:0/95", "\"::fffe:0:0/95\""},
+  }));
+  CAPTURE(text);
+  auto read = parse_network(text);
+  REQUIRE_FALSE(read);
+  CHECK(read.error().doing == "expected " + meant + ", with no bit set behind the prefix");
+}
+
+TEST_CASE("what is no network is refused") {
+  auto text = GENERATE("", "/", "/24", "10.0.9.0/", "10.0.9.0/33", "10.0.9.0/-1", "10.0.9.0/+1",
+                       "10.0.9.0/24 ", "10.0.9/24", "10.0.9.0/24/24", "10.0.9.0/255.255.255.0", "::/129",
+                       "::/256", "[::1]", "fe80::1%eth0", "example.org", "010.0.0.0/8");
+  CAPTURE(text);
+  CHECK_FALSE(parse_network(text));
+  CHECK_FALSE(parse_network(std::string("10.0.0.0\0/8", 11)));
 }
 
 TEST_CASE("a Unix address fits the kernel's structure") {

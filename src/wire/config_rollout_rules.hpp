@@ -1,0 +1,12 @@
+// The rules of [rollout]: which key belongs to which strategy, and what steering needs.
+#pragma once
+
+#include <core/settings.hpp>
+#include <wire/config_tree.hpp>
+
+namespace handoff {
+
+// Reports what contradicts itself, and puts into `settings` what depends on several keys.
+void check_rollout(config_node const& file, settings&, config_report&);
+
+}  // namespace handoff
