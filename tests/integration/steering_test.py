@@ -1,0 +1,328 @@
+"""Steered listeners: each generation has a slot of its own, and the kernel chooses. Skipped where eBPF may not be loaded."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import unittest
+
+import harness
+import puppet
+
+CANARY = 'strategy = "canary"\nsteps = [{ weight = 50, pause = true }]\n'
+
+
+def rollout(text, more=""):
+    return f"{puppet.BRISK}\n[rollout]\n{text}{more}"
+
+
+class SteeredCase(puppet.TestCase):
+    def supervise(self, configuration):
+        s = harness.Supervisor(self, configuration)
+        listener = s.status()["listeners"][0]
+        if listener["sharing"] != "steered":
+            s.stop()
+            self.skipTest("not steered here: " + listener["sharing_reason"])
+        return s
+
+    def shares(self, count=400):
+        """How many of so many connections each generation answered."""
+        seen = {}
+        for _ in range(count):
+            generation = puppet.ask(self.port)
+            seen[generation] = seen.get(generation, 0) + 1
+        return seen
+
+    def connections(self, s):
+        return {slot["generation"]: slot["connections"] for slot in s.status()["listeners"][0]["slots"]}
+
+
+class Switch(SteeredCase):
+    def test_upgrades_under_load_fail_no_request(self):
+        s = self.supervise(self.demos("--version", "1"))
+        with harness.Load(self.address, "--threads", "2") as load:
+            for n in range(2, 22):
+                s.write(self.demos("--version", str(n)))
+                s.upgrade(until=None)
+        self.assert_nothing_failed(load, 1000)
+
+    def test_the_old_generation_answers_nothing_new_once_the_new_one_serves(self):
+        s = self.supervise(self.demos(rest=rollout('bake = "30s"')))
+        number = s.call("Upgrade")["rollout"]
+        s.events.wait("serving", rollout=number)
+        self.assertEqual(self.shares(50), {2: 50})
+        s.call("Abort")
+        s.events.wait("verdict", rollout=number, verdict="rolled_back")
+        self.assertEqual(self.shares(50), {1: 50})
+
+    def test_what_waits_for_a_generation_that_stops_accepting_is_served_by_live(self):
+        # It never accepts, and lingers when it is told to drain.
+        idle = "served.clear(); signal.signal(signal.SIGTERM, lambda *_: None)"
+        s = self.supervise(self.puppets(idle, rest=rollout('retire-after = "300ms"')))
+        waiting = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(50)]
+        s.write(self.puppets(rest=rollout('retire-after = "300ms"')))
+        s.call("Upgrade")
+        for connection in waiting:
+            with contextlib.closing(connection):
+                connection.settimeout(harness.PATIENCE)
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                self.assertIn(b"X-Handoff-Generation: 2", connection.recv(4096))
+        self.assertEqual(s.generation("draining")["number"], 1)  # it is still there
+        slots = {slot["generation"]: slot for slot in s.status()["listeners"][0]["slots"]}
+        self.assertEqual(slots[2]["migrations"], 50)
+
+    def test_what_waits_for_a_generation_that_closes_its_listener_moves_on_at_once(self):
+        # It fills its queue, and closes its listener but stays when it is told to drain.
+        idle = ("door = served[0]; listeners.clear(); served.clear(); "
+                "signal.signal(signal.SIGTERM, lambda *_: (door.close(), os.close(wake_write)))")
+        s = self.supervise(self.puppets("doors = listeners[:]; listeners.clear(); served.clear(); "
+                                        "signal.signal(signal.SIGTERM, lambda *_: [d.close() for d in doors])",
+                                        rest=rollout('retire-after = "30s"')))
+        del idle
+        waiting = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(20)]
+        s.write(self.puppets(rest=rollout('retire-after = "30s"')))
+        s.call("Upgrade")
+        for connection in waiting:
+            with contextlib.closing(connection):
+                connection.settimeout(harness.PATIENCE)
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                self.assertIn(b"X-Handoff-Generation: 2", connection.recv(4096))
+        self.assertIn("held by nobody any more", s.log_text())
+
+    def test_connections_before_the_first_generation_is_ready_are_served(self):
+        s = harness.Supervisor(self, self.puppets("time.sleep(0) or served.reverse()"), start=False)
+        s.launch()
+        harness.poll_until(lambda: socket.socket().connect_ex(("127.0.0.1", self.port)) == 0, "the door")
+        self.assertEqual(puppet.ask(self.port), 1)
+
+
+class Canary(SteeredCase):
+    def test_half_of_the_traffic_until_somebody_promotes(self):
+        s = self.supervise(self.demos(rest=rollout(CANARY)))
+        number = s.call("Upgrade")["rollout"]
+        self.assertEqual(s.events.wait("holding", rollout=number)["generation"], 2)
+        seen = self.shares()
+        self.assertEqual(set(seen), {1, 2})
+        self.assertTrue(140 <= seen[2] <= 260, seen)  # six standard deviations
+        self.assertEqual(self.connections(s)[2], seen[2])
+        s.call("SetWeight", weight=0)
+        self.assertEqual(self.shares(50), {1: 50})
+        s.call("SetWeight", weight=100)
+        self.assertEqual(self.shares(50), {2: 50})
+        s.call("SetWeight", weight=50)
+        s.call("Promote")
+        s.events.wait("verdict", rollout=number, verdict="promoted")
+        self.assertEqual(self.shares(50), {2: 50})
+
+    def test_a_canary_that_crashes_gives_its_share_back_under_load(self):
+        s = self.supervise(self.demos(rest=rollout(CANARY)))
+        with harness.Load(self.address, "--threads", "2") as load:
+            number = s.call("Upgrade")["rollout"]
+            s.events.wait("holding", rollout=number)
+            load.mark("crash")
+            os.kill(s.pids("candidate")[0], signal.SIGKILL)
+            verdict = s.events.wait("verdict", rollout=number)
+            self.assertEqual(verdict["verdict"], "rolled_back")
+            self.assertIn("killed by SIGKILL", verdict["reason"])
+            s.events.wait("settled", rollout=number)
+        # What the dead one had accepted is lost with it; nobody was refused.
+        self.assertLessEqual(load.result["failed"], 16, load.result)
+        self.assertEqual(self.shares(50), {1: 50})
+
+    def test_live_that_crashes_is_started_again_and_the_canary_goes_on(self):
+        s = self.supervise(self.demos(rest=rollout(CANARY)))
+        number = s.call("Upgrade")["rollout"]
+        s.events.wait("holding", rollout=number)
+        mark = s.events.mark()
+        os.kill(s.pids("live")[0], signal.SIGKILL)
+        s.events.wait("instance_ready", since=mark, generation=1)
+        self.assertEqual(set(self.shares()), {1, 2})
+        s.call("Promote")
+        self.assertEqual(s.events.wait("verdict", rollout=number)["verdict"], "promoted")
+
+    def test_a_sticky_client_stays_on_its_side(self):
+        s = self.supervise(self.demos(rest=rollout(CANARY, "sticky = true")))
+        number = s.call("Upgrade")["rollout"]
+        s.events.wait("holding", rollout=number)
+        self.assertEqual(len(self.shares(60)), 1)
+
+    def test_a_routed_network_sees_the_candidate_first_and_another_one_never(self):
+        route = 'route = [{ from = "127.0.0.1", to = "candidate" }]'
+        steps = 'strategy = "canary"\nsteps = [{ weight = 0, pause = true }]\n'
+        s = self.supervise(self.demos(rest=rollout(steps, route)))
+        number = s.call("Upgrade")["rollout"]
+        s.events.wait("holding", rollout=number)
+        self.assertEqual(self.shares(50), {2: 50})
+        s.call("Abort")
+        s.events.wait("verdict", rollout=number)
+        self.assertEqual(self.shares(50), {1: 50})
+
+
+class BlueGreen(SteeredCase):
+    BLUE = 'strategy = "blue-green"\nstandby = "1h"\n'
+
+    def test_nothing_moves_before_it_is_promoted_and_the_way_back_is_one_change(self):
+        s = self.supervise(self.demos(rest=rollout(self.BLUE)))
+        with harness.Load(self.address, "--threads", "2") as load:
+            number = s.call("Upgrade")["rollout"]
+            s.events.wait("holding", rollout=number)
+            self.assertEqual(self.shares(30), {1: 30})
+            s.call("Promote")
+            s.events.wait("verdict", rollout=number, verdict="promoted")
+            self.assertEqual(self.shares(30), {2: 30})
+            self.assertEqual(s.generation("standby")["number"], 1)
+            pids = s.pids("standby")
+            back = s.call("Rollback")["rollout"]
+            s.events.wait("verdict", rollout=back, verdict="promoted")
+            self.assertEqual(self.shares(30), {1: 30})
+            self.assertEqual(s.pids(), pids)  # the same processes: nothing was started
+            s.events.wait("settled", rollout=back)
+        self.assert_nothing_failed(load)
+
+    def test_an_upgrade_waits_until_the_standby_has_left(self):
+        s = self.supervise(self.demos(rest=rollout(self.BLUE, "auto-promote = true")))
+        s.upgrade(until=None)
+        self.assertEqual(s.generation("standby")["number"], 1)
+        number = s.call("Upgrade")["rollout"]
+        gone = s.events.wait("gone", generation=1)
+        ready = s.events.wait("instance_ready", generation=3)
+        self.assertLess(gone["sequence"], ready["sequence"])
+        s.events.wait("verdict", rollout=number, verdict="promoted")
+
+
+class Rolling(SteeredCase):
+    def test_instances_are_replaced_one_by_one_under_load(self):
+        rest = rollout('strategy = "rolling"\nmax-surge = 1\nmax-unavailable = 0')
+        s = self.supervise(self.demos(service="instances = 4", rest=rest))
+        most = 0
+        stop = threading.Event()
+
+        def count():
+            nonlocal most
+            while not stop.is_set():
+                running = [i for g in s.status()["generations"] for i in g["instances"] if i["pid"]]
+                most = max(most, len(running))
+
+        counter = threading.Thread(target=count)
+        counter.start()
+        try:
+            with harness.Load(self.address, "--threads", "2") as load:
+                s.upgrade()
+        finally:
+            stop.set()
+            counter.join()
+        self.assert_nothing_failed(load)
+        self.assertLessEqual(most, 5)
+        self.assertEqual(len(s.pids()), 4)
+
+    def test_a_bad_one_brings_all_old_instances_back(self):
+        rest = rollout('strategy = "rolling"\nmax-surge = 0\nmax-unavailable = 1')
+        s = self.supervise(self.puppets(service="instances = 3", rest=rest))
+        bad = "instance == 2 and sys.exit(7)"
+        s.write(self.puppets(bad, service="instances = 3", rest=rest))
+        verdict = s.upgrade("rolled_back")
+        self.assertIn("exited 7", verdict["reason"])
+        harness.poll_until(
+            lambda: [i["state"] for i in s.generation()["instances"]] == ["ready"] * 3, "three live instances")
+        self.assertEqual(s.status()["live"], 1)
+        self.assertEqual(self.shares(20), {1: 20})
+
+
+class Refusals(SteeredCase):
+    def test_a_strategy_that_needs_steering_is_refused_where_a_listener_is_shared(self):
+        s = self.supervise(self.demos())
+        s.write(self.demos(rest=rollout('sharing = "shared"\n' + CANARY)))
+        self.assertIn("sharing", s.upgrade("refused")["reason"])
+
+    def test_how_generations_share_a_listener_cannot_change_while_it_is_open(self):
+        s = self.supervise(self.demos())
+        s.write(self.demos(rest=rollout('sharing = "shared"')))
+        self.assertIn("how its generations share it cannot change", s.upgrade("refused")["reason"])
+
+    def test_weights_by_hand_are_refused_where_there_is_nothing_to_weigh(self):
+        s = self.supervise(self.demos())
+        with self.assertRaises(harness.Refused) as refused:
+            s.call("SetWeight", weight=5)
+        self.assertIn("no rollout is under way", str(refused.exception))
+        for method in ("Promote", "Pause", "Resume"):
+            with self.assertRaises(harness.Refused):
+                s.call(method)
+
+
+class Program(SteeredCase):
+    def test_a_service_that_shuts_its_slot_has_it_opened_again_and_is_named(self):
+        s = self.supervise(self.puppets())
+        mark = s.events.mark()
+        self.tell("served[0].shutdown(socket.SHUT_RDWR)")
+        self.assertEqual(s.events.wait("listener_reopened", since=mark)["generation"], 1)
+        for _ in range(20):
+            self.assertEqual(puppet.ask(self.port), 1)
+
+    def test_a_service_that_takes_the_program_away_is_noticed_and_it_is_put_back(self):
+        s = self.supervise(self.puppets(rest=rollout(CANARY)))
+        detach = 68  # SO_DETACH_REUSEPORT_BPF
+        self.tell(f"served[0].setsockopt(socket.SOL_SOCKET, {detach}, 0)")
+        replies = []
+
+        def ask_on():
+            for _ in range(60):
+                replies.append(puppet.ask(self.port))
+
+        asking = threading.Thread(target=ask_on)
+        asking.start()
+        harness.poll_until(lambda: "a service took it away" in s.log_text(), "the word of it")
+        asking.join(harness.PATIENCE)
+        self.assertEqual(replies, [1] * 60)
+        self.assertEqual(self.shares(20), {1: 20})
+
+    def test_nothing_piles_up_in_fifty_upgrades(self):
+        s = self.supervise(self.demos())
+        for _ in range(3):
+            s.upgrade()
+        before = harness.descriptors(s.process.pid)
+        for _ in range(50):
+            s.upgrade()
+        self.assertEqual(len(harness.descriptors(s.process.pid)), len(before))
+        self.assertEqual(len(s.status()["listeners"][0]["slots"]), 1)
+
+
+class Datagrams(SteeredCase):
+    SERVICE = ("udp = [l for l in listeners if l.type == socket.SOCK_DGRAM][0]; udp.setblocking(True); "
+               "__import__('threading').Thread(daemon=True, target=lambda: [udp.sendto(b'%d' % generation, a) "
+               "for _, a in iter(lambda: udp.recvfrom(64), None)]).start()")
+
+    def echo(self, flow):
+        flow.send(b"?")
+        return int(flow.recv(64))
+
+    def flow(self):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(s.close)
+        s.settimeout(harness.PATIENCE)
+        s.connect(("127.0.0.1", self.udp))
+        return s
+
+    def test_established_flows_keep_their_generation_and_new_ones_go_to_the_new(self):
+        self.udp = harness.free_port(socket.SOCK_DGRAM)
+        text = self.puppets(self.SERVICE, addresses=[f"udp://127.0.0.1:{self.udp}"])
+        text = text.replace("[drain]", "[drain]", 1)
+        text = text.replace(f'address = "udp://127.0.0.1:{self.udp}"',
+                            f'address = "udp://127.0.0.1:{self.udp}"\nflow-timeout = "500ms"')
+        s = self.supervise(text.replace('timeout = "2s"', 'timeout = "30s"', 1))
+        old = [self.flow() for _ in range(100)]
+        self.assertEqual({self.echo(f) for f in old}, {1})
+        s.upgrade(until=None)
+        mark = s.events.mark()
+        for _ in range(5):
+            self.assertEqual([self.echo(f) for f in old], [1] * 100)
+        new = [self.flow() for _ in range(100)]
+        self.assertEqual({self.echo(f) for f in new}, {2})
+        # Silent now: the old generation is told to drain, and goes.
+        s.events.wait("gone", since=0, generation=1)
+        self.assertEqual({self.echo(f) for f in old}, {2})
+        self.assertGreaterEqual(mark, 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
