@@ -2,6 +2,7 @@
 
 #include <os/listening.hpp>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -95,7 +96,7 @@ result<> steered_listener::open_anchor() {
   return done;
 }
 
-result<unique_fd> steered_listener::open_slot() const {
+result<unique_fd> steered_listener::open_member() const {
   auto address = address_of(settings_);
   if (!address) return std::unexpected(std::move(address).error());
   auto socket = make_socket(address->family(), settings_);
@@ -104,7 +105,6 @@ result<unique_fd> steered_listener::open_slot() const {
   auto done = share_port(fd, true);
   if (done) done = bind_to(fd, *address, settings_.type);
   if (done) done = listen_on(fd, settings_);
-  if (done) done = set_flag(fd, SO_LOCK_FILTER, 1, "locking its program");
   if (!done) return std::unexpected(std::move(done).error());
   return socket;
 }
@@ -122,7 +122,7 @@ result<> steered_listener::add(generation_number who) {
     std::string what = "all " + std::to_string(steering_slots) + " slots are taken";
     return refused(plain_failure(what).error());
   }
-  auto socket = open_slot();
+  auto socket = open_member();
   if (!socket) return refused(std::move(socket).error());
   *free = {who, std::move(*socket)};
   if (auto taken = take_slot(static_cast<std::uint32_t>(free - slots_.begin())); !taken) {
@@ -136,13 +136,14 @@ result<> steered_listener::add(generation_number who) {
 result<> steered_listener::take_slot(std::uint32_t index) {
   auto done = program_.reset_counts(index);
   if (done) done = write_page();
+  if (done) done = set_flag(slots_[index].socket.get(), SO_LOCK_FILTER, 1, "locking its program");
   if (done) done = place(index);
   return done;
 }
 
 result<> steered_listener::place(std::uint32_t index) {
-  auto placed = program_.place(index, slots_[index].socket.get());
-  return placed ? empty_anchor() : placed;
+  if (!any_placed()) anchor_exposed_ = true;
+  return program_.place(index, slots_[index].socket.get());
 }
 
 std::uint32_t steered_listener::index_of(generation_number who) const {
@@ -167,6 +168,7 @@ result<> steered_listener::reopen(generation_number who) {
   }
   auto open = listen_on(slots_[index].socket.get(), settings_);
   if (open && !program_.is_placed(index)) open = place(index);
+  if (open && anchor_exposed_) open = empty_anchor();
   if (!open) return std::unexpected(told(std::move(open).error(), "reopening"));
   return {};
 }
@@ -207,8 +209,9 @@ result<> steered_listener::write_page() {
 
 result<> steered_listener::apply(traffic_split const& split) {
   split_ = split;
-  auto written = write_page();
-  if (!written) return std::unexpected(told(std::move(written).error(), "dividing the traffic of"));
+  auto done = write_page();
+  if (done && anchor_exposed_) done = empty_anchor();
+  if (!done) return std::unexpected(told(std::move(done).error(), "dividing the traffic of"));
   return {};
 }
 
@@ -275,22 +278,28 @@ bool steered_listener::any_placed() const {
   return false;
 }
 
-// Half-open handshakes are in no queue that could be asked for, so it is shut whether something waits or not.
+// A TCP anchor is replaced by a new member: half-open handshakes are in no queue that could be asked for, and
+// they would end in the anchor after all if the same socket listened again (measured). The descriptor stays
+// the same.
 result<> steered_listener::empty_anchor() {
   if (!any_placed()) return {};
-  if (!is_tcp()) {
+  if (is_tcp()) {
+    auto fresh = open_member();
+    if (!fresh) return std::unexpected(std::move(fresh).error());
+    ::shutdown(anchor_.get(), SHUT_RD);  // also for a copy that a store keeps
+    if (::dup3(fresh->get(), anchor_.get(), O_CLOEXEC) < 0) return os_failure("replacing the anchor");
+  } else {
     // They can be moved to nobody; left alone they would look like a lost program for ever.
     discard_datagrams(anchor_.get());
-    return {};
   }
-  ::shutdown(anchor_.get(), SHUT_RD);
-  return listen_on(anchor_.get(), settings_);
+  anchor_exposed_ = false;
+  return {};
 }
 
 bool steered_listener::intact() const {
   pollfd anchor{anchor_.get(), POLLIN, 0};
   bool got_something = ::poll(&anchor, 1, 0) > 0;
-  return !got_something || !any_placed();
+  return !got_something || anchor_exposed_ || !any_placed();
 }
 
 result<> steered_listener::reattach() {

@@ -39,17 +39,19 @@ class steered_listener {
   listener_settings const& settings() const { return settings_; }
 
   // Never passed to anybody. It is readable only while no slot is present, or when a service took the program
-  // away: see intact().
+  // away: see intact(). The number stays, but add(), reopen() and reattach() put another TCP socket behind
+  // it: an epoll watch or a copy in a store is to be renewed after them.
   int anchor() const { return anchor_.get(); }
 
-  // Opens a slot: it listens and may be chosen, but has no weight. The first slot gets what waits in the
-  // anchor. Fails when the generation has one already, or all steering_slots are taken.
+  // Opens a slot: it listens and may be chosen, but has no weight. Fails when the generation has one already,
+  // or all steering_slots are taken.
   result<> add(generation_number who);
 
   // To be passed to the generation; close-on-exec and ours.
   std::optional<int> fd(generation_number who) const;
 
   // In one write, for all that comes next. Kept, so that it holds for slots that are added or removed later.
+  // What came while no slot was present moves from the anchor to the fallback.
   result<> apply(traffic_split const& split);
 
   // For a slot that its service shut: listens again and puts it back. What was queued has moved to the
@@ -58,6 +60,8 @@ class steered_listener {
 
   // Closes the door of a draining generation for good. What waits, half-open handshakes included, moves to
   // the fallback at once; services that still poll the socket see it hang up. Of UDP only new datagrams move.
+  // Here and in remove(), the kernel resets a connection whose handshake ends on another CPU in this very
+  // microsecond (measured): a slot that lost its weight a round trip before has none.
   result<> shut(generation_number who);
 
   struct leaving {
@@ -101,7 +105,7 @@ class steered_listener {
   steered_listener(listener_settings settings, std::uint32_t sticky_seed, steering program)
       : settings_(std::move(settings)), sticky_seed_(sticky_seed), program_(std::move(program)) {}
   result<> open_anchor();
-  result<unique_fd> open_slot() const;
+  result<unique_fd> open_member() const;
   result<> take_slot(std::uint32_t index);
   result<> place(std::uint32_t index);
   result<> write_page();
@@ -118,6 +122,7 @@ class steered_listener {
   unique_fd anchor_;
   std::array<slot, steering_slots> slots_;
   traffic_split split_;
+  bool anchor_exposed_ = true;  // no slot was present since it was emptied: there may be something in it
   std::vector<routed_client> probes_;
 };
 
