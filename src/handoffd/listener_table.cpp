@@ -278,6 +278,7 @@ void listener_table::reopen(std::size_t number, generation_number slot) {
   if (auto reopened = group->reopen(slot); !reopened) report_(reopened.error().message());
   ++found->second.reopened;
   watch_slot(number, slot);
+  watch_anchor(number);
 }
 
 void listener_table::reopen_shared(std::size_t number) {
