@@ -20,8 +20,8 @@ struct steering_program {
   int flows;    // UDP flow -> its slot
 };
 
-// Needs Linux 5.14 and CAP_BPF; and CAP_PERFMON, without which the skeleton's own loader is refused as EINVAL.
-// `flows` is the size of the flow table, at least 1.
+// Needs Linux 5.14 and CAP_BPF; and CAP_PERFMON, without which the skeleton's own loader is refused as
+// EINVAL. `flows` is the size of the flow table, at least 1.
 int steering_program_load(uint32_t flows, struct steering_program* loaded);
 
 int steering_map_write(int map, uint32_t key, void const* value);
