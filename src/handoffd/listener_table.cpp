@@ -9,6 +9,11 @@ namespace {
 
 constexpr duration reopen_again{100};
 
+// Between the last weight of a slot and its end. A listening socket that is closed while a handshake ends in it
+// resets that connection now and then: measured with clients at full speed, 238 connections in 38,552 closings
+// at once and none in 1,245 after 1 ms. Handshakes over networks take longer.
+constexpr duration last_handshakes{20};
+
 bool same_door(listener_settings const& a, listener_settings const& b) {
   bool by_name = std::holds_alternative<systemd_address>(a.address);
   return a.address == b.address && a.type == b.type && a.options.interface == b.options.interface &&
@@ -173,7 +178,7 @@ result<> listener_table::add_slots(generation_number g, std::vector<named_listen
     steered_listener* group = entries_.at(l.listener).way_in.steered();
     if (group == nullptr || group->fd(g)) continue;  // two names may mean one address
     if (auto added = group->add(g); !added) {
-      remove_slots(g);
+      remove_slots_now(g);
       return added;
     }
     watch_slot(l.listener, g);
@@ -183,6 +188,13 @@ result<> listener_table::add_slots(generation_number g, std::vector<named_listen
 
 void listener_table::remove_slots(generation_number g) {
   leaving_->forget(g);
+  auto later = loop_.at(loop::now() + last_handshakes, [this, g] { remove_slots_now(g); });
+  if (!later) return remove_slots_now(g);
+  removals_[g] = std::move(*later);
+}
+
+void listener_table::remove_slots_now(generation_number g) {
+  auto mine = removals_.extract(g);  // it is running: to the end of this call
   for (auto& [number, e] : entries_) {
     steered_listener* group = e.way_in.steered();
     if (group == nullptr || !group->fd(g)) continue;

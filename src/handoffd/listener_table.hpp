@@ -86,6 +86,7 @@ class listener_table final : public traffic {
   void reopen_shared(std::size_t listener);
   void put_program_back(std::size_t listener);
   std::vector<steered_listener*> with_slot(generation_number);
+  void remove_slots_now(generation_number);
   void close_unused();
 
   loop& loop_;
@@ -101,6 +102,7 @@ class listener_table final : public traffic {
   std::set<std::size_t> configured_;
   std::map<generation_number, std::set<std::size_t>> users_;
   std::set<generation_number> with_slots_;
+  std::map<generation_number, watch> removals_;  // that are to come
   traffic_split split_;
 };
 
