@@ -1,5 +1,6 @@
 #include "records.hpp"
 
+#include <app/forecast.hpp>
 #include <app/story.hpp>
 
 #include <algorithm>
@@ -16,6 +17,18 @@ json until(std::optional<instant> moment, instant now) {
 
 json or_null(std::uint32_t n) { return n == 0 ? json(nullptr) : json(n); }
 
+json percentage(weight w) { return number(w) / 100.0; }
+
+// Its part of the traffic where there is a split at all.
+weight weight_of(state const& s, generation_number g) {
+  auto found = std::ranges::find(s.split.shares, g, &share::generation);
+  return found == s.split.shares.end() ? no_weight : found->weight;
+}
+
+bool is_steered(state const& s, observations const& seen) {
+  return !s.split.shares.empty() && std::ranges::any_of(seen.listeners, &observed_listener::steered);
+}
+
 json instance_record(instance const& i, observations const& seen, instant now) {
   json record{{"id", to_string(i.id)}, {"state", to_string(i.phase)}, {"restarts", i.restarts}};
   auto found = seen.instances.find(i.id);
@@ -26,9 +39,10 @@ json instance_record(instance const& i, observations const& seen, instant now) {
   return record;
 }
 
-json generation_record(generation const& g, observations const& seen, instant now) {
+json generation_record(state const& s, generation const& g, observations const& seen, instant now) {
   json instances = json::array();
   std::optional<instant> deadline;
+  if (g.role == role::standby) deadline = g.standby_until;
   instant oldest = now;
   for (auto const& i : g.instances) {
     instances.push_back(instance_record(i, seen, now));
@@ -37,6 +51,7 @@ json generation_record(generation const& g, observations const& seen, instant no
   }
   json record{{"number", number(g.number)},
               {"role", to_string(g.role)},
+              {"weight", is_steered(s, seen) ? percentage(weight_of(s, g.number)) : json(nullptr)},
               {"instances", std::move(instances)},
               {"age_ms", (now - oldest).count()},
               {"deadline_in_ms", until(deadline, now)}};
@@ -46,27 +61,65 @@ json generation_record(generation const& g, observations const& seen, instant no
   return record;
 }
 
+// The plan in words, and which of them is under way: as far as the plan is known.
+void add_steps(json& record, state const& s) {
+  auto const& r = *s.rollout;
+  auto told = tell_plan(r.plan, r.policy);
+  bool returns = !told.empty() && r.cause == cause::rollback && r.source == no_generation;
+  if (returns) told.front().text = "its instances stood by";
+  std::size_t position = 0;
+  json steps = json::array();
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    if (told[i].first <= r.position) position = i;
+    steps.push_back(told[i].text);
+  }
+  if (generation const* live = s.with_role(role::live); live != nullptr && !told.empty())
+    steps.push_back(tell_end(r.policy, live->policy, "generation " + std::to_string(number(live->number))));
+  record["steps"] = std::move(steps);
+  record["position"] = position;
+}
+
 json rollout_record(state const& s, instant now) {
   if (!s.rollout) return nullptr;
   auto const& r = *s.rollout;
   auto waited = waits_for(s);
-  return {{"number", number(r.number)},
-          {"generation", or_null(number(r.candidate))},
-          {"cause", to_string(r.cause)},
-          {"stage", stage_of(r)},
-          {"waiting_for", waited ? waited->what : ""},
-          {"deadline_in_ms", until(waited ? waited->until : std::nullopt, now)},
-          {"age_ms", (now - r.started).count()}};
+  json record{{"number", number(r.number)},
+              {"generation", or_null(number(r.candidate))},
+              {"cause", to_string(r.cause)},
+              {"stage", stage_of(r)},
+              {"waiting_for", waited ? waited->what : ""},
+              {"deadline_in_ms", until(waited ? waited->until : std::nullopt, now)},
+              {"age_ms", (now - r.started).count()},
+              {"strategy", to_string(r.plan.empty() ? s.policy.rollout.strategy : r.policy.rollout.strategy)},
+              {"paused", r.paused},
+              {"weight", r.weight ? percentage(*r.weight) : json(nullptr)}};
+  add_steps(record, s);
+  return record;
 }
 
-json listener_records(observations const& seen) {
+json slot_records(state const& s, observed_listener const& of) {
+  json records = json::array();
+  for (auto const& slot : of.slots)
+    records.push_back({{"generation", number(slot.generation)},
+                       {"weight", percentage(weight_of(s, slot.generation))},
+                       {"queued", slot.queued ? json(*slot.queued) : json(nullptr)},
+                       {"connections", slot.connections},
+                       {"datagrams", slot.datagrams},
+                       {"migrations", slot.migrations}});
+  return records;
+}
+
+json listener_records(state const& s, observations const& seen) {
   json records = json::array();
   for (auto const& l : seen.listeners)
     records.push_back({{"name", l.name},
                        {"address", l.address},
                        {"queued", l.queued ? json(*l.queued) : json(nullptr)},
                        {"backlog", l.backlog},
-                       {"reopened", l.reopened}});
+                       {"reopened", l.reopened},
+                       {"sharing", l.steered ? "steered" : "shared"},
+                       {"sharing_reason", l.sharing_reason},
+                       {"slots", slot_records(s, l)}});
   return records;
 }
 
@@ -95,7 +148,7 @@ std::uint32_t count_of(json const& record, char const* key) {
 
 json status_record(state const& s, observations const& seen, ended_rollout const* last, instant now) {
   json generations = json::array();
-  for (auto const& g : s.generations) generations.push_back(generation_record(g, seen, now));
+  for (auto const& g : s.generations) generations.push_back(generation_record(s, g, seen, now));
   generation const* live = s.with_role(role::live);
   auto waited = waits_for(s);
   return {{"service", seen.service},
@@ -107,12 +160,19 @@ json status_record(state const& s, observations const& seen, ended_rollout const
           {"deadline_in_ms", until(waited ? waited->until : std::nullopt, now)},
           {"live", live == nullptr ? json(nullptr) : json(number(live->number))},
           {"generations", std::move(generations)},
-          {"listeners", listener_records(seen)},
+          {"listeners", listener_records(s, seen)},
           {"rollout", rollout_record(s, now)},
           {"pending", s.pending ? json(number(s.pending->number)) : json(nullptr)},
           {"last", last == nullptr ? json(nullptr) : to_record(*last)},
           {"stray_notifications", seen.stray_notifications},
           {"notes", seen.notes}};
+}
+
+json plan_record(state const& s, settings const& from_now_on, std::optional<std::string> refused) {
+  auto policy = operator_policy_of(from_now_on);
+  return {{"strategy", to_string(policy.rollout.strategy)},
+          {"steps", forecast(s, policy, generation_policy_of(from_now_on.service))},
+          {"refused", refused ? json(*refused) : json(nullptr)}};
 }
 
 json to_record(ended_rollout const& e) {
@@ -155,6 +215,7 @@ json event_record(std::uint64_t sequence, std::string_view time, fact const& f, 
               {"instance", f.instance ? json(to_string(*f.instance)) : json(nullptr)}};
   record["verdict"] = f.verdict ? json(word(f.verdict->kind)) : json(nullptr);
   record["reason"] = f.verdict ? json(f.verdict->reason) : json(nullptr);
+  record["weight"] = f.weight ? percentage(*f.weight) : json(nullptr);
   return record;
 }
 

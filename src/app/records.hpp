@@ -3,6 +3,7 @@
 
 #include <app/history.hpp>
 #include <core/action.hpp>
+#include <core/settings.hpp>
 #include <core/state.hpp>
 
 #include <nlohmann/json.hpp>
@@ -56,6 +57,9 @@ struct observations {
 };
 
 json status_record(state const&, observations const&, ended_rollout const* last, instant now);
+
+// What an upgrade would do now by these settings. `refused`: why it would not be done at all.
+json plan_record(state const&, settings const& from_now_on, std::optional<std::string> refused);
 
 json to_record(ended_rollout const&);
 std::optional<ended_rollout> to_ended_rollout(json const&);

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include <cmath>
+
 namespace handoff {
 
 namespace {
@@ -18,6 +20,10 @@ result<std::optional<gid_t>> group_number(std::string const& name) {
   auto found = resolve_account({}, name, {});
   if (!found) return failure(std::move(found.error()).during("[control] group"));
   return found->group ? std::optional<gid_t>(*found->group) : std::optional<gid_t>(::getgid());
+}
+
+weight weight_of(double percentage) {
+  return weight{static_cast<std::uint32_t>(std::lround(percentage * 100))};
 }
 
 }  // namespace
@@ -68,14 +74,22 @@ void control_service::dispatch(client_id from, varlink::call const& asked) {
   auto const& m = asked.method;
   if (m == "Status") return reply(from, asked, backend_.status());
   if (m == "Watch") return begin_watching(from, asked);
+  if (m == "Plan") return plan(from, asked);
   if (m == "Reload") return reload(from, asked);
   if (m == "History") {
-    auto limit = asked.parameters.find("limit");
-    std::size_t most = limit == asked.parameters.end() ? history::kept : limit->get<std::size_t>();
+    auto most = asked.parameters.value("limit", history::kept);
     return reply(from, asked, {{"rollouts", backend_.history(most)}});
   }
   if (m == "Upgrade") return ask(from, asked, [](auto n) { return upgrade_requested{cause::request, n}; });
   if (m == "Abort") return ask(from, asked, [](auto n) { return abort_requested{n}; });
+  if (m == "Promote")
+    return ask(from, asked,
+               [&](auto n) { return promote_requested{asked.parameters.value("full", false), n}; });
+  if (m == "Pause") return ask(from, asked, [](auto n) { return pause_requested{n}; });
+  if (m == "Resume") return ask(from, asked, [](auto n) { return resume_requested{n}; });
+  if (m == "SetWeight")
+    return ask(from, asked,
+               [&](auto n) { return weight_requested{weight_of(asked.parameters.value("weight", 0.0)), n}; });
   if (m == "Rollback") return ask(from, asked, [](auto n) { return rollback_requested{n}; });
   ask(from, asked, [](auto n) { return stop_requested{n}; });
 }
@@ -111,6 +125,12 @@ void control_service::reload(client_id from, varlink::call const& asked) {
   if (no.invalid.empty())
     return socket_->send(from, varlink::error_to(asked, "Refused", {{"reason", no.reason}}));
   socket_->send(from, varlink::error_to(asked, "InvalidConfiguration", {{"problems", no.invalid}}));
+}
+
+void control_service::plan(client_id from, varlink::call const& asked) {
+  auto told = backend_.plan();
+  if (told) return reply(from, asked, *told);
+  socket_->send(from, varlink::error_to(asked, "InvalidConfiguration", {{"problems", told.error()}}));
 }
 
 void control_service::begin_watching(client_id from, varlink::call const& asked) {

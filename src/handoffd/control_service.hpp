@@ -26,6 +26,7 @@ class control_service {
     std::function<json()> status;
     std::function<json(std::size_t most)> history;
     std::function<std::expected<std::vector<std::string>, release_book::refusal>()> reload;
+    std::function<std::expected<json, problems>()> plan;
   };
 
   static result<std::unique_ptr<control_service>> open(loop&, std::string const& path,
@@ -45,6 +46,7 @@ class control_service {
   void ask(client_id, varlink::call const&, std::function<happening(request_number)>);
   void begin_watching(client_id, varlink::call const&);
   void reload(client_id, varlink::call const&);
+  void plan(client_id, varlink::call const&);
   void reply(client_id, varlink::call const&, json parameters);
   bool may(control_peer const&, std::string const& method) const;
 

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,9 @@ class release_book final : public release_store {
     problems invalid;  // or these
   };
   std::expected<std::vector<std::string>, refusal> reload();
+
+  // Why an upgrade to these settings would be refused, valid as they are.
+  std::optional<std::string> objection_to(settings const&) const;
 
   release const* find(generation_number) const;
   settings const& current() const { return current_; }

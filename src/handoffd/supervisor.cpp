@@ -89,6 +89,7 @@ struct supervisor::parts {
   void child_ended();
   void see_everybody_out();
   std::expected<std::vector<std::string>, release_book::refusal> reload();
+  std::expected<json, problems> plan();
   json status();
   json past(std::size_t most) const;
 };
@@ -169,10 +170,12 @@ result<> supervisor::parts::hire() {
 }
 
 result<> supervisor::parts::listen_to_operators() {
-  auto opened =
-      control_service::open(*events, directory->control_socket(), options.first.control,
-                            {poster(), [this] { return status(); },
-                             [this](std::size_t most) { return past(most); }, [this] { return reload(); }});
+  auto opened = control_service::open(*events, directory->control_socket(), options.first.control,
+                                      {.post = poster(),
+                                       .status = [this] { return status(); },
+                                       .history = [this](std::size_t most) { return past(most); },
+                                       .reload = [this] { return reload(); },
+                                       .plan = [this] { return plan(); }});
   if (!opened) return std::unexpected(opened.error());
   control = std::move(*opened);
   tells->set_control(control.get());
@@ -281,6 +284,14 @@ result<command_table::description> supervisor::parts::describe(command const& c)
       break;
   }
   return d;
+}
+
+std::expected<json, problems> supervisor::parts::plan() {
+  auto read = read_configuration(options.configuration);
+  if (!read) return std::unexpected(read.error());
+  auto refused = releases->objection_to(*read);
+  if (mind->current().lifecycle != lifecycle::running) refused = "the supervisor is stopping";
+  return plan_record(mind->current(), *read, std::move(refused));
 }
 
 json supervisor::parts::status() {

@@ -89,7 +89,7 @@ std::string capability(std::string_view name) {
 // The methods of io.handoff.Supervisor.varlink.
 auto method() {
   std::vector<std::pair<std::string_view, std::string>> words;
-  for (char const* name : {"Status", "Upgrade", "Promote", "Pause", "Resume", "SetWeight", "Abort",
+  for (char const* name : {"Status", "Upgrade", "Abort", "Promote", "Pause", "Resume", "SetWeight", "Plan",
                            "Rollback", "Reload", "Stop", "Watch", "History"}) {
     words.emplace_back(name, name);
   }

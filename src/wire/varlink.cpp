@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -46,11 +47,22 @@ constexpr std::array standard_methods{
 constexpr interface standard_interface{standard_name, standard_description, standard_methods};
 
 constexpr std::array history_parameters{parameter_rule{"limit", parameter_kind::count, false}};
+constexpr std::array promote_parameters{parameter_rule{"full", parameter_kind::flag, false}};
+constexpr std::array weight_parameters{parameter_rule{"weight", parameter_kind::percentage, true}};
 constexpr std::array supervisor_methods{
-    method_rule{"Status", {}},      method_rule{"Upgrade", {}},
-    method_rule{"Abort", {}},       method_rule{"Rollback", {}},
-    method_rule{"Reload", {}},      method_rule{"Stop", {}},
-    method_rule{"Watch", {}, true}, method_rule{"History", history_parameters},
+    method_rule{"Status", {}},
+    method_rule{"Upgrade", {}},
+    method_rule{"Abort", {}},
+    method_rule{"Promote", promote_parameters},
+    method_rule{"Pause", {}},
+    method_rule{"Resume", {}},
+    method_rule{"SetWeight", weight_parameters},
+    method_rule{"Plan", {}},
+    method_rule{"Rollback", {}},
+    method_rule{"Reload", {}},
+    method_rule{"Stop", {}},
+    method_rule{"Watch", {}, true},
+    method_rule{"History", history_parameters},
 };
 
 // Copying and printing a value recurse, so its depth is bounded before there is a value.
@@ -117,10 +129,31 @@ method_rule const* find_method(interface const& in, std::string_view name) {
   return found == in.methods.end() ? nullptr : &*found;
 }
 
-bool has_kind(json const& value, parameter_kind kind) {
-  if (kind == parameter_kind::string) return value.is_string();
+bool is_count(json const& value) {
   auto const* count = value.get_ptr<json::number_unsigned_t const*>();
   return count != nullptr && *count <= std::numeric_limits<std::int32_t>::max();
+}
+
+// Two decimals as binary fractions are never exact.
+bool is_percentage(json const& value) {
+  constexpr double blur = 1e-6;
+  if (!value.is_number()) return false;
+  auto hundredths = value.get<double>() * 100;
+  return hundredths >= 0 && hundredths <= 10'000 && std::abs(hundredths - std::round(hundredths)) < blur;
+}
+
+bool has_kind(json const& value, parameter_kind kind) {
+  switch (kind) {
+    case parameter_kind::count:
+      return is_count(value);
+    case parameter_kind::string:
+      return value.is_string();
+    case parameter_kind::flag:
+      return value.is_boolean();
+    case parameter_kind::percentage:
+      return is_percentage(value);
+  }
+  return false;
 }
 
 // The name of the first parameter that breaks a rule of `method`. Optional parameters that are null are

@@ -50,8 +50,9 @@ std::string to_bytes(reply const&);
 
 // ---- serving
 
-// A count is a whole number from 0 to 2^31 - 1.
-enum class parameter_kind { count, string };
+// A count is a whole number from 0 to 2^31 - 1, a percentage a number from 0 to 100 with at most two
+// decimals.
+enum class parameter_kind { count, string, flag, percentage };
 
 struct parameter_rule {
   std::string_view name;

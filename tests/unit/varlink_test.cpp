@@ -124,6 +124,14 @@ TEST_CASE("a call of the supervisor's reaches the program") {
   CHECK(std::get<call>(got) == call{.method = "Watch", .more = true});
 }
 
+TEST_CASE("a weight has up to two decimals") {
+  std::string weight = GENERATE("0", "100", "5", "0.01", "0.07", "33.33", "99.99", "1e1");
+  CAPTURE(weight);
+  auto got = receive(R"({"method":"io.handoff.Supervisor.SetWeight","parameters":{"weight":)" + weight + "}}",
+                     info, supervisor_interface());
+  CHECK(std::holds_alternative<call>(got));
+}
+
 TEST_CASE("a call that breaks the interface is answered") {
   auto [says, message, error, parameters] = GENERATE(table<char const*, std::string, std::string, json>({
       {"another interface", R"({"method":"io.other.Thing.Do"})", "InterfaceNotFound",
@@ -142,6 +150,18 @@ TEST_CASE("a call that breaks the interface is answered") {
       {"a limit beyond integers",
        R"({"method":"io.handoff.Supervisor.History","parameters":{"limit":99999999999999999999999}})",
        "InvalidParameter", json{{"parameter", "limit"}}},
+      {"no weight", R"({"method":"io.handoff.Supervisor.SetWeight"})", "InvalidParameter",
+       json{{"parameter", "weight"}}},
+      {"more than all", R"({"method":"io.handoff.Supervisor.SetWeight","parameters":{"weight":100.01}})",
+       "InvalidParameter", json{{"parameter", "weight"}}},
+      {"less than nothing", R"({"method":"io.handoff.Supervisor.SetWeight","parameters":{"weight":-0.01}})",
+       "InvalidParameter", json{{"parameter", "weight"}}},
+      {"a third decimal", R"({"method":"io.handoff.Supervisor.SetWeight","parameters":{"weight":0.125}})",
+       "InvalidParameter", json{{"parameter", "weight"}}},
+      {"a weight in words", R"({"method":"io.handoff.Supervisor.SetWeight","parameters":{"weight":"5"}})",
+       "InvalidParameter", json{{"parameter", "weight"}}},
+      {"a flag that is a number", R"({"method":"io.handoff.Supervisor.Promote","parameters":{"full":1}})",
+       "InvalidParameter", json{{"parameter", "full"}}},
       {"Watch without more", R"({"method":"io.handoff.Supervisor.Watch"})", "ExpectedMore", json::object()},
       {"no interface to describe", R"({"method":"org.varlink.service.GetInterfaceDescription"})",
        "InvalidParameter", json{{"parameter", "interface"}}},
