@@ -36,6 +36,16 @@ class ListenerCase(puppet.TestCase):
 
 
 class Shared(ListenerCase):
+    """All generations hold the same socket."""
+
+    REST = puppet.BRISK + '[rollout]\nsharing = "shared"\n'
+
+    def puppets(self, *arguments, **options):
+        return super().puppets(*arguments, **{"rest": self.REST, **options})
+
+    def demos(self, *arguments, **options):
+        return super().demos(*arguments, **{"rest": self.REST, **options})
+
     def test_a_tcp_listener_that_a_service_shuts_is_open_again_and_the_service_named(self):
         s = harness.Supervisor(self, self.puppets())
         mark = s.events.mark()
