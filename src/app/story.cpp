@@ -52,7 +52,7 @@ std::optional<waiting> waits_for_command(state const& s) {
   for (auto const& c : s.commands) {
     if (c.what == command::purpose::hook)
       return waiting{"the " + std::string(to_string(c.at)) + " hook", c.deadline};
-    if (c.what == command::purpose::check && s.rollout)
+    if (c.what == command::purpose::check && s.rollout && !is_holding(*s.rollout))
       return waiting{"check '" + s.rollout->policy.checks[c.check].name + "'", c.deadline};
   }
   return {};
@@ -61,9 +61,8 @@ std::optional<waiting> waits_for_command(state const& s) {
 std::optional<waiting> waits_for_hold(rollout const& r) {
   if (r.paused) return waiting{"resume", {}};
   if (waits_for_a_person(r)) return waiting{"promote or abort", {}};
-  bool holding = r.entered && r.position < r.plan.size() &&
-                 std::holds_alternative<hold_step>(r.plan[r.position]) && r.hold_until;
-  if (!holding) return {};
+  if (!is_holding(r) || !r.hold_until) return {};
+  if (r.gate_until) return waiting{"a metric to be decided", r.gate_until};
   return waiting{"the end of " + stage_of(r), r.hold_until};
 }
 

@@ -7,7 +7,8 @@ namespace handoff {
 
 namespace {
 
-void finished(turn& t, command const& c, std::optional<std::string> const& failure) {
+void finished(turn& t, command const& c, std::optional<std::string> const& failure,
+              std::vector<double> const& numbers) {
   switch (c.what) {
     case command::purpose::hook: {
       bool gates = t.s.rollout && t.s.rollout->hook == c.number;
@@ -20,6 +21,8 @@ void finished(turn& t, command const& c, std::optional<std::string> const& failu
     }
     case command::purpose::check:
       return end_of_check(t, c.check, failure);
+    case command::purpose::metric:
+      return end_of_metric(t, c, failure, numbers);
     case command::purpose::probe:
       return end_of_probe(t, c.instance, failure);
   }
@@ -52,7 +55,7 @@ void expire_commands(turn& t) {
     if (due == t.s.commands.end()) return;
     command late = *due;
     cancel(t, late.number);
-    finished(t, late, "no end in time");
+    finished(t, late, "no end in time", {});
   }
 }
 
@@ -61,7 +64,7 @@ void on(turn& t, command_finished const& e) {
   if (found == t.s.commands.end()) return;
   command done = *found;
   t.s.commands.erase(found);
-  finished(t, done, e.failure);
+  finished(t, done, e.failure, e.numbers);
 }
 
 }  // namespace handoff

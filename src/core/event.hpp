@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace handoff {
 
@@ -68,6 +69,7 @@ struct launch_failed {  // instead of exited
 struct command_finished {
   command_number command{};
   std::optional<std::string> failure;
+  std::vector<double> numbers;  // of a metric: what it printed last
 };
 
 // ---- what services do

@@ -15,9 +15,12 @@ generation_policy generation_policy_of(service_settings const& s) {
 }
 
 operator_policy operator_policy_of(settings const& s) {
-  operator_policy policy{.restart = s.restart, .rollout = s.rollout, .checks = {}, .hooks = {}};
+  operator_policy policy{
+      .restart = s.restart, .rollout = s.rollout, .checks = {}, .metrics = {}, .hooks = {}};
   for (auto const& c : s.checks)
     policy.checks.push_back({c.name, c.interval, c.timeout, c.failures, c.during_bake});
+  for (auto const& m : s.metrics)
+    policy.metrics.push_back({m.name, m.kind, m.interval, m.timeout, m.max, m.ratio, m.confidence, m.least});
   for (auto const& h : s.hooks) policy.hooks[static_cast<std::size_t>(h.at)] = h.timeout;
   return policy;
 }

@@ -37,11 +37,25 @@ struct check_policy {
   bool operator==(check_policy const&) const = default;
 };
 
+struct metric_policy {
+  std::string name;
+  metric_kind kind = metric_kind::rate;
+  duration interval{};
+  duration timeout{};
+  std::optional<double> max;
+  std::optional<double> ratio;
+  double confidence = 0.99;
+  std::uint32_t least = 100;
+
+  bool operator==(metric_policy const&) const = default;
+};
+
 // The operator's: always the one read last.
 struct operator_policy {
   restart_settings restart;
   rollout_settings rollout;
   std::vector<check_policy> checks;
+  std::vector<metric_policy> metrics;
   std::array<std::optional<duration>, hook_kinds> hooks;  // timeout of each hook that is configured
 
   bool operator==(operator_policy const&) const = default;

@@ -38,11 +38,6 @@ generation_number suspect(state const& s) {
 constexpr char const* is_stopping = "the supervisor is stopping";
 constexpr char const* no_rollout = "no rollout is under way";
 
-bool is_holding(rollout const& r) {
-  return r.phase == rollout_phase::executing && r.entered &&
-         std::holds_alternative<hold_step>(r.plan[r.position]);
-}
-
 std::string is_at(rollout const& r) {
   return "rollout " + std::to_string(number(r.number)) + " is at: " + stage_of(r);
 }
@@ -120,7 +115,7 @@ void on(turn& t, promote_requested const& e) {
   if (!holding && !r.paused && !e.full)
     return t.reply(e.request, std::unexpected(is_at(r) + "; there is no hold to end"));
   if (std::exchange(r.paused, false)) t.tell({.kind = fact_kind::resumed, .rollout = r.number});
-  if (holding) r.held = true;
+  if (holding) r.held = r.gate_skipped = true;
   r.skips_holds = r.skips_holds || e.full;
   t.reply(e.request, r.number);
 }

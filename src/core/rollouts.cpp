@@ -43,11 +43,13 @@ void tell_serving(turn& t, rollout& r, std::optional<duration> watched) {
 }
 
 void enter(turn& t, rollout& r, hold_step const& step) {
-  r.held = r.skips_holds;
+  r.held = r.gate_skipped = r.skips_holds;
   r.hold_until.reset();
+  r.gate_until.reset();
   if (step.time) r.hold_until = t.now + *step.time;
   for (std::size_t n = 0; n < r.checks.size(); ++n)
     r.checks[n] = {.next_run = t.now + r.policy.checks[n].interval, .passed = true};
+  begin_measuring(t, r);
   if (step.at == full_weight) return tell_serving(t, r, step.time);
   t.tell({.kind = fact_kind::holding,
           .rollout = r.number,
@@ -66,7 +68,9 @@ bool is_done(state const&, rollout const& r, check_step const&) {
   return std::ranges::all_of(r.checks, [](auto const& c) { return c.passed; });
 }
 bool is_done(state const&, rollout const&, weight_step const&) { return true; }
-bool is_done(state const&, rollout const& r, hold_step const&) { return r.held; }
+bool is_done(state const&, rollout const& r, hold_step const&) {
+  return r.held && (r.gate_skipped || !open_question(r));
+}
 bool is_done(state const& s, rollout const&, stop_step const&) {
   generation const* live = s.with_role(role::live);
   return live == nullptr || have_stopped(*live);
@@ -105,6 +109,7 @@ bool start_preparing(turn& t, rollout& r) {
 void cancel_commands_of(turn& t, rollout const& r) {
   cancel(t, r.hook);
   for (auto const& check : r.checks) cancel(t, check.running);
+  cancel_metrics(t, r);
 }
 
 void keep_warm(turn& t, generation& old, duration time) {
@@ -187,6 +192,7 @@ bool advance(turn& t) {
     return true;
   }
   if (!step_is_done(t.s, r)) return false;
+  if (is_holding(r)) cancel_commands_of(t, r);
   ++r.position;
   r.entered = false;
   if (r.position == r.plan.size()) conclude(t, {verdict_kind::promoted, {}});
@@ -228,11 +234,29 @@ void end_of_hook(turn& t, hook at, std::optional<std::string> const& failure) {
   if (failure) roll_back(t, std::string(to_string(at)) + " hook: " + *failure);
 }
 
+namespace {
+
+// The gate does not open by itself: a metric gets as much time again to be decided.
+void hold_longer(turn& t, rollout& r) {
+  auto open = open_question(r);
+  if (!open || r.gate_skipped) return;
+  duration again = *here<hold_step>(r)->time;
+  r.gate_until = t.now + again;
+  t.tell({.kind = fact_kind::note,
+          .rollout = r.number,
+          .generation = r.candidate,
+          .detail = "holds for up to " + spell(again) + " more: " + *open});
+}
+
+}  // namespace
+
 void expire_rollout(turn& t) {
   if (!t.s.rollout) return;
   rollout& r = *t.s.rollout;
-  bool holding = here<hold_step>(r) != nullptr && r.entered;
-  if (holding && r.hold_until && *r.hold_until <= t.now) r.held = true;
+  if (!is_holding(r)) return;
+  if (r.hold_until && *r.hold_until <= t.now && !std::exchange(r.held, true)) hold_longer(t, r);
+  auto open = r.gate_until && *r.gate_until <= t.now ? open_question(r) : std::nullopt;
+  if (open) roll_back(t, *open + "; that is inconclusive");
 }
 
 void roll_back(turn& t, std::string reason) {

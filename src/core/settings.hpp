@@ -23,6 +23,7 @@ constexpr std::size_t listener_name_length = 255;  // sd_listen_fds_with_names(3
 constexpr std::size_t listeners = 4096;
 constexpr std::uint32_t instances = 256;
 constexpr std::size_t checks = 32;
+constexpr std::size_t metrics = 16;
 constexpr std::size_t configuration_bytes = 1 << 20;
 constexpr std::uint32_t stored_descriptors = 512;
 constexpr std::uint32_t draining = 64;          // generations at once
@@ -221,6 +222,25 @@ struct check_settings {
   bool operator==(check_settings const&) const = default;
 };
 
+enum class metric_kind {
+  rate,  // failures of all, as two counters that only grow
+  value  // samples: the less the better
+};
+
+// A number for each generation that decides whether a step of a rollout may end well.
+struct metric_settings {
+  std::string name;
+  command_line command;  // prints the numbers of the generation that its environment names
+  metric_kind kind = metric_kind::rate;
+  duration interval = std::chrono::seconds(5);
+  duration timeout = std::chrono::seconds(10);
+  std::optional<double> max;    // the candidate's may be this much
+  std::optional<double> ratio;  // and so many times live's
+  double confidence = 0.99;     // that a failure is none of chance
+  std::uint32_t least = 100;    // of all, or samples: with fewer nothing is decided
+  bool operator==(metric_settings const&) const = default;
+};
+
 enum class hook { preflight, ready, switched, drained, failed };
 constexpr std::size_t hook_kinds = 5;
 
@@ -252,6 +272,7 @@ struct settings {
   restart_settings restart;
   rollout_settings rollout;
   std::vector<check_settings> checks;
+  std::vector<metric_settings> metrics;
   std::vector<hook_settings> hooks;  // at most one for each kind
   control_settings control;
   log_settings log;

@@ -51,8 +51,12 @@ void consider(earliest& e, instance const& i, readiness when, bool launcher_is_f
 
 void consider(earliest& e, rollout const& r) {
   if (r.phase != rollout_phase::executing || r.position >= r.plan.size() || !r.entered) return;
-  bool holding = std::holds_alternative<hold_step>(r.plan[r.position]) && !r.held;
-  if (holding && r.hold_until) e.consider(*r.hold_until);
+  if (is_holding(r)) {
+    if (!r.held && r.hold_until) e.consider(*r.hold_until);
+    if (r.gate_until) e.consider(*r.gate_until);
+    for (auto const& m : r.metrics)
+      if (!m.is_running()) e.consider(m.next_run);
+  }
   for (std::size_t n = 0; n < r.checks.size(); ++n)
     if (is_active(r, n) && r.checks[n].running == command_number{}) e.consider(r.checks[n].next_run);
 }
@@ -103,11 +107,12 @@ std::optional<instant> next_deadline(state const& s) {
   return e.at;
 }
 
-bool waits_for_a_person(rollout const& r) {
-  if (r.paused) return true;
+bool is_holding(rollout const& r) {
   if (r.phase != rollout_phase::executing || !r.entered || r.position >= r.plan.size()) return false;
-  return std::holds_alternative<hold_step>(r.plan[r.position]) && !r.held && !r.hold_until;
+  return std::holds_alternative<hold_step>(r.plan[r.position]);
 }
+
+bool waits_for_a_person(rollout const& r) { return r.paused || (is_holding(r) && !r.held && !r.hold_until); }
 
 std::string stage_of(rollout const& r) {
   if (r.phase == rollout_phase::waiting_for_room) return "waiting for a generation to drain";

@@ -2,6 +2,7 @@
 // one trigger behind it, the commands in flight. Plain values; deadlines are moments, not timers.
 #pragma once
 
+#include <core/gate.hpp>
 #include <core/ids.hpp>
 #include <core/plan.hpp>
 #include <core/policy.hpp>
@@ -67,6 +68,17 @@ struct check_progress {
   bool passed = false;
 };
 
+struct metric_progress {
+  command_number of_candidate{};  // running
+  command_number of_live{};
+  instant next_run{};
+  measurement candidate, live;
+  std::string trouble;  // of the look under way
+  judged last;
+
+  bool is_running() const { return of_candidate != command_number{} || of_live != command_number{}; }
+};
+
 enum class rollout_phase { waiting_for_room, preparing, executing };
 
 struct rollout {
@@ -82,13 +94,16 @@ struct rollout {
   operator_policy policy;                 // as it was when the plan was made
   std::optional<handoff::weight> weight;  // the candidate's; none before it gets any traffic
   std::optional<instant> hold_until;      // of the hold under way; none: until somebody promotes
-  bool held = false;                      // the hold under way is over
+  bool held = false;                      // the time of the hold under way is over
+  bool gate_skipped = false;              // somebody promoted it
+  std::optional<instant> gate_until;      // held, but a metric is inconclusive: then it has failed
   bool skips_holds = false;               // somebody promoted it for good
   bool paused = false;                    // the step under way is not left
   bool served = false;                    // the fact `serving` was told
   generation_number behind{};             // a standby generation that leaves before
   command_number hook{};                  // in flight
   std::vector<check_progress> checks;
+  std::vector<metric_progress> metrics;
 };
 
 struct trigger {
@@ -98,11 +113,12 @@ struct trigger {
 };
 
 struct command {
-  enum class purpose { hook, check, probe };
+  enum class purpose { hook, check, metric, probe };
   command_number number{};
   purpose what = purpose::hook;
   hook at = hook::preflight;  // purpose::hook
   std::size_t check = 0;      // purpose::check
+  std::size_t metric = 0;     // purpose::metric
   instance_id instance;       // purpose::probe
   generation_number generation{};
   rollout_number rollout{};  // whose it is; 0: a probe of a restart
@@ -139,6 +155,9 @@ struct state {
 
 // The earliest moment at which step() wants to hear that time passed.
 std::optional<instant> next_deadline(state const&);
+
+// Whether a step of it holds.
+bool is_holding(rollout const&);
 
 // Whether a rollout goes no further before somebody says so.
 bool waits_for_a_person(rollout const&);

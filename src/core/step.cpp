@@ -54,6 +54,7 @@ bool finish_when_empty(turn& t) {
 void settle(turn& t) {
   while (remove_gone(t) || advance(t) || begin_pending(t) || launch_next(t) || finish_when_empty(t)) continue;
   run_due_checks(t);
+  run_due_metrics(t);
   run_due_probes(t);
   update_degraded(t);
 }

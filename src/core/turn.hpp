@@ -71,6 +71,14 @@ void end_of_check(turn&, std::size_t check, std::optional<std::string> const& fa
 void on(turn&, prepared const&);
 void on(turn&, preparation_failed const&);
 
+// ---- metrics.cpp
+
+void begin_measuring(turn&, rollout&);
+void run_due_metrics(turn&);
+void end_of_metric(turn&, command const&, std::optional<std::string> const& failure, metric_reading const&);
+void cancel_metrics(turn&, rollout const&);
+std::optional<std::string> open_question(rollout const&);  // the first metric that does not pass
+
 // ---- requests.cpp
 
 bool begin_pending(turn&);

@@ -4,6 +4,9 @@
 
 #include <unistd.h>
 
+#include <locale>
+#include <sstream>
+
 namespace handoff {
 
 struct command_table::running {
@@ -26,6 +29,18 @@ std::string describe_failure(exit_status const& status, output_pipe const& outpu
   return last.empty() ? to_string(status) : to_string(status) + ": " + last.back();
 }
 
+// The numbers of the last line it wrote, up to what is no number.
+std::vector<double> numbers_of(output_pipe const& output) {
+  constexpr std::size_t most = 1000;
+  std::vector<double> numbers;
+  auto last = output.tail(1);
+  if (last.empty()) return numbers;
+  std::istringstream words(last.back());
+  words.imbue(std::locale::classic());
+  for (double number = 0; numbers.size() < most && words >> number;) numbers.push_back(number);
+  return numbers;
+}
+
 }  // namespace
 
 command_table::command_table(surroundings const& around, describe d)
@@ -33,7 +48,8 @@ command_table::command_table(surroundings const& around, describe d)
 command_table::~command_table() = default;
 
 void command_table::run(command const& c) {
-  if (auto started = start(c); !started) around_.post(command_finished{c.number, started.error().message()});
+  if (auto started = start(c); !started)
+    around_.post(command_finished{c.number, started.error().message(), {}});
 }
 
 result<> command_table::start(command const& c) {
@@ -46,10 +62,10 @@ result<> command_table::start(command const& c) {
     who = std::move(*named);
   }
   auto r = std::make_unique<running>();
-  auto pipe = output_pipe::create(around_.events, who.user.value_or(::getuid()),
-                                  [this, name = what->command[0]](std::string line) {
-                                    around_.log(log_level::info, name + ": " + line);
-                                  });
+  auto level = c.what == command::purpose::metric ? log_level::debug : log_level::info;
+  auto pipe = output_pipe::create(
+      around_.events, who.user.value_or(::getuid()),
+      [this, level, name = what->command[0]](std::string line) { around_.log(level, name + ": " + line); });
   if (!pipe) return std::unexpected(pipe.error());
   r->output = std::move(pipe->reader);
   launch_spec spec = command_launch(*what->of, who, {what->command, what->environment, {}});
@@ -104,8 +120,9 @@ void command_table::ended(command_number n) {
   exit_status how = status && *status ? **status : exit_status{};
   std::optional<std::string> trouble = r.launch_failure;
   if (!trouble && !succeeded(how)) trouble = describe_failure(how, *r.output);
+  auto numbers = numbers_of(*r.output);
   running_.erase(n);
-  around_.post(command_finished{n, std::move(trouble)});
+  around_.post(command_finished{n, std::move(trouble), std::move(numbers)});
 }
 
 // Killed with its group; the general reaper collects it, since nobody wants to know any more.

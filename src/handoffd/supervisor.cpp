@@ -276,6 +276,11 @@ result<command_table::description> supervisor::parts::describe(command const& c)
       d.command = now.checks[c.check].command;
       d.environment.push_back("HANDOFF_CHECK=" + now.checks[c.check].name);
       break;
+    case command::purpose::metric:
+      if (c.metric >= now.metrics.size()) return plain_failure("the metric is no longer configured");
+      d.command = now.metrics[c.metric].command;
+      d.environment.push_back("HANDOFF_METRIC=" + now.metrics[c.metric].name);
+      break;
     case command::purpose::probe:
       d.command = of->service.ready.command;
       d.environment.push_back("HANDOFF_INSTANCE=" + std::to_string(c.instance.index));

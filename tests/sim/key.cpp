@@ -67,6 +67,15 @@ void write(key_writer& k, state const& s, rollout const& r) {
   k.generation(s, r.source);
   k.add(static_cast<int>(r.position) * 32 + r.entered + r.held * 2 + r.paused * 4 + r.skips_holds * 8 +
         r.served * 16);
+  k.add(r.gate_skipped);
+  k.deadline(r.gate_until.value_or(instant{}));
+  for (auto const& m : r.metrics) {
+    k.add((m.of_candidate != command_number{}) + (m.of_live != command_number{}) * 2 +
+          static_cast<int>(m.last.is) * 4);
+    k.deadline(m.next_run);
+    k.add(static_cast<std::int64_t>(m.candidate.count()));
+    k.add(static_cast<std::int64_t>(m.live.count()));
+  }
   k.add(r.weight ? 1 + number(*r.weight) : 0);
   k.deadline(r.hold_until.value_or(instant{}));
   k.generation(s, r.behind);

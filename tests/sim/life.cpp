@@ -52,6 +52,12 @@ rules random_rules(dice& d) {
     if (d.one_in(5)) hook = duration(5'000);
   if (d.one_in(3)) p.checks.push_back({"first", duration(1'000), duration(2'000), 1, d.one_in(2)});
   if (d.one_in(6)) p.checks.push_back({"second", duration(3'000), duration(2'000), 0, true});
+  if (d.one_in(3)) {
+    metric_policy errors{"errors", metric_kind::rate, duration(2'000), duration(1'000)};
+    if (d.one_in(2)) errors.ratio = 1.0;
+    if (!errors.ratio || d.one_in(3)) errors.max = 0.01;
+    p.metrics.push_back(errors);
+  }
   r.listeners = 1 + d.below(2);
   r.stops = d.one_in(6);
   r.crowds = d.one_in(6);

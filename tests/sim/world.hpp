@@ -198,6 +198,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   std::vector<bool> open_;  // listeners
   std::vector<slot> slots_;
   traffic_split split_;
+  std::map<generation_number, double> counted_;  // by metrics
   std::map<rollout_number, rollout_record> rollouts_;
   std::set<rollout_number> accepted_;
   generation_number live_{};

@@ -1,0 +1,92 @@
+// The metrics gate: what is measured while a step holds, and what follows from it.
+#include "turn.hpp"
+
+#include <algorithm>
+
+namespace handoff {
+
+namespace {
+
+// Live without traffic has nothing to compare with.
+bool applies(rollout const& r, metric_policy const& m) { return !m.ratio || r.weight != full_weight; }
+
+std::uint32_t looks(rollout const& r, metric_policy const& m) {
+  auto const* step = std::get_if<hold_step>(&r.plan[r.position]);
+  duration span = step != nullptr && step->time ? *step->time : std::chrono::hours(1);
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(span / m.interval, 1, 1000));
+}
+
+command_number measure(turn& t, rollout const& r, std::size_t metric, generation_number g) {
+  return run(t, {.what = command::purpose::metric, .metric = metric, .generation = g, .rollout = r.number},
+             r.policy.metrics[metric].timeout);
+}
+
+std::string named(metric_policy const& m, std::string const& what) {
+  return "metric '" + m.name + "': " + what;
+}
+
+// Both sides were read: the verdict of this look.
+void look(turn& t, rollout& r, std::size_t n) {
+  auto& progress = r.metrics[n];
+  auto const& policy = r.policy.metrics[n];
+  progress.next_run = t.now + policy.interval;
+  if (!progress.trouble.empty()) {
+    progress.last = {judgement::inconclusive, std::exchange(progress.trouble, {})};
+    return;
+  }
+  progress.last = judge(policy, progress.candidate, progress.live, looks(r, policy));
+  if (progress.last.is == judgement::fail) roll_back(t, named(policy, progress.last.why));
+}
+
+}  // namespace
+
+void begin_measuring(turn& t, rollout& r) {
+  r.metrics.assign(r.policy.metrics.size(), {});
+  for (auto& m : r.metrics) m.next_run = t.now;
+}
+
+void run_due_metrics(turn& t) {
+  if (!t.s.rollout || !is_holding(*t.s.rollout)) return;
+  rollout& r = *t.s.rollout;
+  generation const* live = t.s.with_role(role::live);
+  for (std::size_t n = 0; n < r.metrics.size(); ++n) {
+    auto& progress = r.metrics[n];
+    auto const& policy = r.policy.metrics[n];
+    if (!applies(r, policy) || progress.is_running() || progress.next_run > t.now) continue;
+    progress.of_candidate = measure(t, r, n, r.candidate);
+    if (policy.ratio && live != nullptr) progress.of_live = measure(t, r, n, live->number);
+  }
+}
+
+void end_of_metric(turn& t, command const& c, std::optional<std::string> const& failure,
+                   metric_reading const& numbers) {
+  if (!t.s.rollout || c.metric >= t.s.rollout->metrics.size()) return;
+  rollout& r = *t.s.rollout;
+  auto& progress = r.metrics[c.metric];
+  auto kind = r.policy.metrics[c.metric].kind;
+  bool mine = c.number == progress.of_candidate;
+  (mine ? progress.of_candidate : progress.of_live) = {};
+  std::string trouble = failure ? *failure : why_unusable(kind, numbers);
+  if (trouble.empty())
+    (mine ? progress.candidate : progress.live).add(kind, numbers);
+  else
+    progress.trouble = (mine ? "of the candidate: " : "of live: ") + trouble;
+  if (!progress.is_running()) look(t, r, c.metric);
+}
+
+std::optional<std::string> open_question(rollout const& r) {
+  for (std::size_t n = 0; n < r.metrics.size(); ++n)
+    if (applies(r, r.policy.metrics[n]) && r.metrics[n].last.is != judgement::pass)
+      return named(r.policy.metrics[n],
+                   r.metrics[n].last.why.empty() ? "nothing was measured yet" : r.metrics[n].last.why);
+  return {};
+}
+
+void cancel_metrics(turn& t, rollout const& r) {
+  for (auto const& m : r.metrics) {
+    cancel(t, m.of_candidate);
+    cancel(t, m.of_live);
+  }
+}
+
+}  // namespace handoff
