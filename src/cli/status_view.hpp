@@ -27,7 +27,7 @@ std::string headline(supervisor const&, json const& status, stream const& to);
 // What a supervisor or a rollout waits for, and how long at most; empty for nothing.
 std::string waiting(json const& of);
 
-// Where a rollout is and what it waits for: "holding at 5 %, waits for …, for at most 2 min". Empty for none.
+// Where a rollout is and what it waits for: "holding at 5 %, waits for …, for at most 2 min"; empty for none.
 std::string whereabouts(json const& rollout);
 
 // How a rollout ended: "promoted", "rolled back: exited 1 before ready".
