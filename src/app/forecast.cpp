@@ -55,7 +55,7 @@ class teller {
         overloaded{[](hook_step h) { return "run the " + std::string(to_string(h.at)) + " hook"; },
                    [&](start_step s) { return tell_start(s); },
                    [&](check_step) { return tell_checks(policy_, false) + " must pass"; },
-                   [](weight_step w) { return give(w.weight); },
+                   [&](weight_step w) { return tell_weight(w.weight); },
                    [&](hold_step h) { return "watch it" + tell_time(h, policy_); },
                    [](stop_step s) { return "stop live down to " + instances_text(s.instances, ""); }},
         step);
@@ -66,6 +66,12 @@ class teller {
     std::uint32_t before = std::exchange(started_, s.instances);
     bool returns = before >= s.instances;
     return "start " + instances_text(returns ? s.instances : s.instances - before, before > 0 ? "more " : "");
+  }
+
+  // Rolling needs no steering: without it, who accepts takes what it can.
+  std::string tell_weight(weight w) const {
+    bool rolls = policy_.rollout.strategy == strategy::rolling && w != full_weight;
+    return rolls ? "give it its share of the traffic, " + spell(w) + " where steered" : give(w);
   }
 
   operator_policy const& policy_;
@@ -107,6 +113,8 @@ std::vector<told_step> tell_plan(plan const& steps, operator_policy const& polic
   for (std::size_t i = 0; i < steps.size(); ++i) {
     hold_step const* hold = hold_at(steps, i);
     std::string text = words.tell(steps[i]);
+    bool bakes = hold != nullptr && hold->at == full_weight;
+    if (bakes) text += " and watch it";
     if (hold != nullptr) text += tell_time(*hold, policy);
     said.push_back({std::move(text), i});
     if (hold != nullptr) ++i;

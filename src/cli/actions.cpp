@@ -1,4 +1,7 @@
-// The commands that ask for one thing and report the answer: abort, reload, stop.
+// The commands that ask for one thing and report the answer: what moves a rollout on or ends it, reload,
+// stop.
+#include <base/text.hpp>
+
 #include <cli/durations.hpp>
 #include <cli/status_view.hpp>
 #include <cli/supervisors.hpp>
@@ -19,6 +22,8 @@ constexpr duration breath{50};  // between two looks at what may be gone
 struct request {
   std::vector<std::string> names;
   bool json = false;
+  bool full = false;                // promote: past every later hold too
+  weight part{};                    // set-weight
   bool wait = true;                 // stop: until the supervisor has ended
   std::optional<duration> timeout;  // stop: of that wait
 };
@@ -27,6 +32,54 @@ struct request {
 void report(request const& how, supervisor const& of, json told, std::string_view sentence) {
   told["service"] = of.name;
   out().line(how.json ? one_line(told) : fmt::format("{}: {}", of.name, sentence));
+}
+
+// "rollout 3 goes on: holding at 25 %, waits for …", or how it ended meanwhile.
+std::string goes_on(json const& status, std::int64_t rollout) {
+  std::string said = fmt::format("rollout {} ", rollout);
+  json const& last = member(status, "last");
+  if (whole(last, "rollout") == rollout) return said + "is over: " + verdict_of(last);
+  std::string where = whereabouts(member(status, "rollout"));
+  return said + (where.empty() ? "goes on" : "goes on: " + where);
+}
+
+// Asks for something that changes the rollout under way, and tells where that is then.
+ending move_one(request const& how, supervisor const& of, char const* method, json parameters) {
+  auto told = ask(of, method, std::move(parameters));
+  if (!told) return tell(told.error());
+  json status = ask(of, "Status").value_or(json::object());
+  report(how, of, *told, goes_on(status, whole(*told, "rollout").value_or(0)));
+  return ending::done;
+}
+
+ending promote_one(request const& how, supervisor const& of) {
+  return move_one(how, of, "Promote", how.full ? json{{"full", true}} : json::object());
+}
+
+ending resume_one(request const& how, supervisor const& of) {
+  return move_one(how, of, "Resume", json::object());
+}
+
+ending pause_one(request const& how, supervisor const& of) {
+  auto told = ask(of, "Pause");
+  if (!told) return tell(told.error());
+  std::string sentence = fmt::format("rollout {} is paused", whole(*told, "rollout").value_or(0));
+  if (auto status = ask(of, "Status"); status && member(*status, "rollout").is_object())
+    sentence += " at: " + text(member(*status, "rollout"), "stage");
+  report(how, of, *told, sentence);
+  return ending::done;
+}
+
+ending weigh_one(request const& how, supervisor const& of) {
+  auto told = ask(of, "SetWeight", {{"weight", number(how.part) / 100.0}});
+  if (!told) return tell(told.error());
+  auto status = ask(of, "Status").value_or(json::object());
+  auto candidate = whole(member(status, "rollout"), "generation");
+  report(
+      how, of, *told,
+      fmt::format("rollout {}: {} takes {} of the traffic", whole(*told, "rollout").value_or(0),
+                  candidate ? fmt::format("generation {}", *candidate) : "the candidate", spell(how.part)));
+  return ending::done;
 }
 
 ending abort_one(request const& how, supervisor const& of) {
@@ -108,6 +161,44 @@ CLI::App* add_action(CLI::App& app, ending& outcome, char const* name, char cons
 }
 
 }  // namespace
+
+void add_promote(CLI::App& app, ending& outcome) {
+  auto asked = std::make_shared<request>();
+  auto* command = add_action(app, outcome, "promote", "End the hold under way and go on with the plan",
+                             promote_one, asked);
+  command->add_flag("--full", asked->full, "and do not stop at any later hold");
+}
+
+void add_pause(CLI::App& app, ending& outcome) {
+  add_action(app, outcome, "pause", "Let the rollout finish its step, but not begin the next one", pause_one,
+             std::make_shared<request>());
+}
+
+void add_resume(CLI::App& app, ending& outcome) {
+  add_action(app, outcome, "resume", "Let a paused rollout go on", resume_one, std::make_shared<request>());
+}
+
+void add_set_weight(CLI::App& app, ending& outcome) {
+  auto asked = std::make_shared<request>();
+  auto* command = app.add_subcommand(
+      "set-weight", "Give the candidate this part of the traffic until the plan's next weight");
+  auto* name = command->add_option_function<std::string>(
+      "NAME", [asked](std::string const& given) { asked->names = {given}; }, "the service");
+  name->required()->check([](std::string const& given) { return check_name(given); })->type_name("");
+  command->add_option("PERCENT", "from 0 to 100, with at most two decimals: 5, 0.25")
+      ->required()
+      ->type_name("")
+      ->check([](std::string const& text) {
+        return read_weight(text)
+                   ? std::string()
+                   : "expected a percentage such as 5 or 0.25, not '" + printable(text, 40) + "'";
+      })
+      ->each([asked](std::string const& text) { asked->part = read_weight(text).value_or(no_weight); });
+  add_json(*command, asked->json);
+  command->callback([asked, &outcome] {
+    outcome = one_by_one(asked->names, [&](supervisor const& of) { return weigh_one(*asked, of); });
+  });
+}
 
 void add_abort(CLI::App& app, ending& outcome) {
   add_action(app, outcome, "abort", "End the rollout under way; the live generation serves on", abort_one,

@@ -1,4 +1,5 @@
 // handoff check: the reader that handoffd has, without a handoffd.
+#include <app/forecast.hpp>
 #include <base/text.hpp>
 #include <base/unique_fd.hpp>
 #include <wire/config_toml.hpp>
@@ -55,17 +56,26 @@ std::string_view to_string(readiness when) {
   return "";
 }
 
+// Whether a listener would be steered, as far as that can be read.
+std::string sharing_of(settings const& s, listener_settings const& l) {
+  bool has_slots = std::holds_alternative<inet_address>(l.address) && l.type != socket_type::seqpacket;
+  if (std::holds_alternative<systemd_address>(l.address)) return "shared: systemd opened it";
+  if (!has_slots) return "shared: only TCP and UDP can be steered";
+  if (!l.steer) return "shared: steer = false";
+  if (s.rollout.sharing == sharing::shared) return "shared: sharing = \"shared\"";
+  return s.rollout.sharing == sharing::steered ? "steered" : "steered where the kernel lets us";
+}
+
 std::vector<std::string> summary(std::string const& file, settings const& s) {
   std::vector<std::string> said;
   said.push_back(fmt::format("{}: service '{}': {} x {}", file, s.service.name, s.service.instances,
                              fmt::join(s.service.command, " ")));
   for (auto const& l : s.listeners)
-    said.push_back(fmt::format("  listener '{}' at {}", l.name, handoff::to_string(l)));
+    said.push_back(fmt::format("  listener '{}' at {}, {}", l.name, handoff::to_string(l), sharing_of(s, l)));
   said.push_back(fmt::format("  ready when {}, within {}", to_string(s.service.ready.when),
                              humane(s.service.ready.timeout)));
-  said.push_back(fmt::format("  strategy {}, bake {}, then drain for at most {}",
-                             handoff::to_string(s.rollout.strategy), humane(s.rollout.bake),
-                             humane(s.service.drain.timeout)));
+  said.push_back(fmt::format("  an upgrade, by strategy '{}':", handoff::to_string(s.rollout.strategy)));
+  for (auto const& step : forecast(s)) said.push_back("    " + step);
   for (auto& line : said) line = printable(line, 400);
   return said;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 
@@ -34,6 +35,22 @@ std::optional<duration> read_duration(std::string_view text) {
     if (unit == name && count <= longest / length) return count * length;
   }
   return std::nullopt;
+}
+
+std::optional<weight> read_weight(std::string_view text) {
+  constexpr std::size_t longest = 3;  // "100"
+  auto digits = [](std::string_view s) {
+    return std::ranges::all_of(s, [](char c) { return c >= '0' && c <= '9'; });
+  };
+  if (text.ends_with('%')) text.remove_suffix(1);
+  auto point = text.find('.');
+  std::string whole(text.substr(0, point));
+  std::string rest(point == std::string_view::npos ? "0" : text.substr(point + 1));
+  if (whole.empty() || whole.size() > longest || rest.empty() || rest.size() > 2) return std::nullopt;
+  if (!digits(whole) || !digits(rest)) return std::nullopt;
+  rest.resize(2, '0');
+  auto hundredths = static_cast<std::uint32_t>(std::stoul(whole + rest));
+  return hundredths <= number(full_weight) ? std::optional(weight{hundredths}) : std::nullopt;
 }
 
 }  // namespace handoff::cli

@@ -39,6 +39,7 @@ class followed_rollout {
   ending follow(connection stream, interruptions const&);
   std::optional<ending> take(json const& event);
   std::optional<ending> take_verdict(json const& told);
+  ending holds(json const& event);
   std::expected<connection, ending> find_again(interruptions const&);
   std::expected<std::optional<connection>, ending> look_again();
   ending reached(char const* what);
@@ -108,6 +109,7 @@ std::optional<ending> followed_rollout::take(json const& event) {
   if (err().terminal && !asked_.json)
     err().line(err().paint(colour::faint, of_.name + ": " + text(event, "text")));
   if (kind == "serving" && asked_.until == goal::serving) return reached("serving");
+  if (kind == "holding" && asked_.until == goal::serving) return holds(event);
   if (kind == "settled" && promoted_) return reached("drained");
   return std::nullopt;
 }
@@ -201,6 +203,21 @@ ending followed_rollout::reached(char const* what) {
   if (whole(member(status, "last"), "rollout") == number_)
     told["seconds"] = member(member(status, "last"), "seconds");
   out().line(one_line(told));
+  return ending::done;
+}
+
+// A plan that holds at a part of the traffic may do so for days: whoever waits for it to serve need not.
+ending followed_rollout::holds(json const& event) {
+  if (asked_.json) {
+    json told = outline();
+    told["reached"] = "holding";
+    told["generation"] = generation_ ? json(*generation_) : json();
+    told["weight"] = member(event, "weight");
+    out().line(one_line(told));
+  } else {
+    out().line(fmt::format("{}: {}; rollout {} is not over yet (handoff status {})", of_.name,
+                           text(event, "text"), number_, of_.name));
+  }
   return ending::done;
 }
 

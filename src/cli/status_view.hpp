@@ -21,6 +21,18 @@ std::vector<std::string> overview(std::vector<asked_status> const&, stream const
 // "generation 3 serves", or "nothing serves".
 std::string who_serves(json const& status);
 
+// "web: serving - generation 8 serves".
+std::string headline(supervisor const&, json const& status, stream const& to);
+
+// What a supervisor or a rollout waits for, and how long at most; empty for nothing.
+std::string waiting(json const& of);
+
+// Where a rollout is and what it waits for: "holding at 5 %, waits for …, for at most 2 min"; empty for none.
+std::string whereabouts(json const& rollout);
+
+// How a rollout ended: "promoted", "rolled back: exited 1 before ready".
+std::string verdict_of(json const& ended);
+
 // All that one supervisor tells.
 std::vector<std::string> details(supervisor const&, json const& status, stream const& to);
 

@@ -200,7 +200,7 @@ result<conversation> converse(supervisor const& with, varlink::call const& what,
 outcome<conversation> converse_patiently(supervisor const& with, varlink::call what, instant deadline) {
   constexpr int tries = 6;
   constexpr duration first_pause{20};
-  constexpr std::array<std::string_view, 3> harmless{"Status", "History", "Watch"};
+  constexpr std::array<std::string_view, 4> harmless{"Status", "Plan", "History", "Watch"};
   bool may_repeat = std::ranges::find(harmless, what.method) != harmless.end();
   what.method.insert(0, our_interface);
   for (int i = 0;; ++i) {

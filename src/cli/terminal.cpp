@@ -20,7 +20,8 @@ stream open_stream(int fd) {
   char const* kind = std::getenv("TERM");
   bool terminal = ::isatty(fd) == 1;
   bool dumb = kind == nullptr || std::string_view(kind) == "dumb";
-  return {.fd = fd, .terminal = terminal, .colours = terminal && !dumb && !is_set("NO_COLOR")};
+  bool draws = terminal && !dumb;
+  return {.fd = fd, .terminal = terminal, .draws = draws, .colours = draws && !is_set("NO_COLOR")};
 }
 
 std::string_view code(colour c) {
@@ -72,6 +73,15 @@ stream const& out() {
 stream const& err() {
   static stream const standard_error = open_stream(STDERR_FILENO);
   return standard_error;
+}
+
+std::string bar(weight part, stream const& on) {
+  constexpr std::size_t cells = 20;
+  if (!on.draws) return spell(part);
+  auto filled = number(part) * cells / number(full_weight);
+  // However little it is, it shows; and all of it only when it is all.
+  if (part > no_weight) filled = std::max<std::size_t>(filled, 1);
+  return "[" + std::string(filled, '#') + std::string(cells - filled, '.') + "] " + spell(part);
 }
 
 extent extent_of(stream const& s) {

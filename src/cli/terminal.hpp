@@ -1,6 +1,8 @@
 // What goes to standard output and standard error: lines, colours on a terminal only, tables.
 #pragma once
 
+#include <core/ids.hpp>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +15,8 @@ enum class colour { plain, bold, faint, red, green, yellow };
 struct stream {
   int fd = 1;
   bool terminal = false;
-  bool colours = false;  // on a terminal, unless NO_COLOR is set or TERM is "dumb" (https://no-color.org)
+  bool draws = false;    // bars and pictures: on a terminal, unless TERM is "dumb"
+  bool colours = false;  // where it draws, unless NO_COLOR is set (https://no-color.org)
 
   std::string paint(colour, std::string_view text) const;
   void line(std::string_view text) const;
@@ -23,6 +26,9 @@ struct stream {
 
 stream const& out();
 stream const& err();
+
+// A part of the whole traffic: "[##........] 20 %" where that is drawn, "20 %" elsewhere.
+std::string bar(weight part, stream const& on);
 
 // What the terminal shows at once; 80 by 24 when nobody knows.
 struct extent {
@@ -39,6 +45,7 @@ struct cell {
 // Columns as wide as their widest cell. Texts count one column a character.
 class table {
  public:
+  table() = default;
   explicit table(std::vector<std::string> heads);
   void add(std::vector<cell> row) { rows_.push_back(std::move(row)); }
   std::vector<std::string> lines(stream const&) const;

@@ -3,6 +3,7 @@
 #include <base/text.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace handoff::cli {
@@ -47,6 +48,13 @@ std::optional<duration> span(json const& object, char const* name) {
   auto ms = whole(object, name);
   if (!ms) return std::nullopt;
   return duration(std::clamp<std::int64_t>(*ms, 0, longest_span.count()));
+}
+
+std::optional<weight> part(json const& object, char const* name) {
+  json const& value = member(object, name);
+  if (!value.is_number()) return std::nullopt;
+  double hundredths = std::clamp(value.get<double>() * 100, 0.0, double(number(full_weight)));
+  return weight{static_cast<std::uint32_t>(std::lround(hundredths))};
 }
 
 json const& list(json const& object, char const* name) {

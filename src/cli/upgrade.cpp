@@ -19,7 +19,9 @@ void add_rollout(CLI::App& app, ending& outcome, char const* name, char const* m
   auto* command = app.add_subcommand(name, what);
   add_names(*command, asked->names)->required();
   command->add_flag("--wait", asked->wait, "wait until the rollout is promoted, or has failed");
-  command->add_option("--until", "wait until serving, promoted (the default) or drained")
+  command
+      ->add_option("--until",
+                   "wait until serving (a hold on the way counts), promoted (the default) or drained")
       ->type_name("GOAL")
       ->check(CLI::IsMember({"serving", "promoted", "drained"}))
       ->each([asked](std::string const& text) {

@@ -1,9 +1,14 @@
-// handoff watch: what happens, as it happens. A picture that is drawn again on a terminal, lines in a pipe.
+// handoff watch: what happens, as it happens. On a terminal events above a picture that is drawn again, lines
+// in a pipe.
+#include <cli/live_region.hpp>
+#include <cli/live_view.hpp>
 #include <cli/status_view.hpp>
+#include <cli/terminal_session.hpp>
 #include <fmt/format.h>
 #include <poll.h>
 
 #include <algorithm>
+#include <csignal>
 #include <deque>
 #include <memory>
 
@@ -12,13 +17,9 @@ namespace handoff::cli {
 namespace {
 
 constexpr duration redraw_every{1000};
-constexpr duration breath{200};           // between two looks for a supervisor that went away
-constexpr std::size_t kept_events = 200;  // more than any terminal has rows
-
-// Home and clear, line by line, so that a picture that changes little does not flicker.
-constexpr std::string_view home = "\x1B[H";
-constexpr std::string_view clear_line_end = "\x1B[K\n";
-constexpr std::string_view clear_rest = "\x1B[J";
+constexpr duration redraw_at_most_every{100};  // however much happens
+constexpr duration breath{200};                // between two looks for a supervisor that went away
+constexpr std::size_t kept_events = 200;       // between two pictures
 
 struct request {
   std::vector<std::string> names;
@@ -35,29 +36,55 @@ struct watched {
 
 class watcher {
  public:
-  explicit watcher(request const& asked) : asked_(asked), draws_(out().terminal && !asked.json) {}
+  explicit watcher(request const& asked) : asked_(asked) {}
   ending run();
 
  private:
   std::optional<ending> begin();
+  ending follow();
   void wait();
   void hear(watched&);
   void lose(watched&);
   void look_for(watched&);
   void show(watched&, json const& event);
+  void heed_signals();
+  void heed_keys();
+  void press(char key);
+  void act(char const* method);
   void draw();
+  std::vector<std::string> picture();
+  std::string keys_line() const;
+  duration time_to_draw() const;
+  bool draws() const { return terminal_.has_value(); }
+  bool takes_keys() const { return terminal_ && terminal_->keys() >= 0; }
 
   request const& asked_;
-  bool draws_;
-  bool changed_ = true;
-  instant drawn_at_{};
   ending outcome_ = ending::done;
   std::vector<watched> all_;
-  std::deque<std::string> events_;
+
+  // On a terminal only.
+  std::optional<terminal_session> terminal_;
+  live_region region_{out()};
+  live_view view_;
+  std::deque<std::string> events_;  // not shown yet
+  bool changed_ = true;
+  instant drawn_at_{};
+  json status_;              // of the only one that is watched
+  bool asks_abort_ = false;  // and the next key answers
+  bool quits_ = false;
+  std::optional<int> killed_by_;
 };
 
 ending watcher::run() {
   if (auto failed = begin()) return *failed;
+  if (out().draws && !asked_.json) terminal_.emplace(out());
+  ending ended = follow();
+  terminal_.reset();
+  if (killed_by_) die_of(*killed_by_);
+  return ended;
+}
+
+ending watcher::follow() {
   auto is_over = [](watched const& one) { return one.over; };
   for (;;) {
     // Before the first wait too: an event may have come together with the answer to Watch.
@@ -65,8 +92,11 @@ ending watcher::run() {
       if (!one.link) look_for(one);
       if (one.link) hear(one);
     }
-    if (std::ranges::all_of(all_, is_over)) return outcome_;
-    if (draws_ && (changed_ || now() >= drawn_at_ + redraw_every)) draw();
+    if (draws()) heed_signals();
+    if (draws()) heed_keys();
+    bool over = quits_ || killed_by_ || std::ranges::all_of(all_, is_over);
+    if (draws() && (over || time_to_draw() == duration::zero())) draw();
+    if (over) return outcome_;
     wait();
   }
 }
@@ -75,7 +105,7 @@ std::optional<ending> watcher::begin() {
   for (auto& one : chosen_supervisors(asked_.names)) {
     auto link = begin_watch(one, now() + answer_patience);
     if (!link && !asked_.names.empty()) return tell(link.error());
-    if (link) all_.push_back({.of = std::move(one), .link = std::move(*link)});
+    if (link) all_.push_back({.of = std::move(one), .link = std::move(*link), .lost_at = {}});
   }
   if (all_.empty()) return tell(no_supervisors());
   return std::nullopt;
@@ -88,8 +118,14 @@ void watcher::wait() {
     if (one.link) fds.push_back({one.link->fd(), POLLIN, 0});
     looks = looks || (!one.link && !one.over);
   }
-  auto patience = looks ? breath : redraw_every;
-  ::poll(fds.data(), fds.size(), draws_ || looks ? static_cast<int>(patience.count()) : -1);
+  duration patience{-1};  // as long as it takes
+  if (draws()) {
+    fds.push_back({terminal_->signals(), POLLIN, 0});
+    fds.push_back({terminal_->keys(), POLLIN, 0});
+    patience = time_to_draw();
+  }
+  if (looks) patience = draws() ? std::min(patience, breath) : breath;
+  ::poll(fds.data(), fds.size(), static_cast<int>(patience.count()));
 }
 
 void watcher::hear(watched& one) {
@@ -127,29 +163,86 @@ void watcher::show(watched& one, json const& event) {
     return out().line(one_line(line));
   }
   std::string said = fmt::format("{}  {}: {}", text(event, "time"), one.of.name, text(event, "text"));
-  if (!draws_) return out().line(said);
+  if (!draws()) return out().line(said);
   events_.push_back(std::move(said));
   if (events_.size() > kept_events) events_.pop_front();
   changed_ = true;
 }
 
-void watcher::draw() {
+// ---- the terminal
+
+void watcher::heed_signals() {
+  while (auto signal = terminal_->take_signal()) {
+    changed_ = true;
+    if (*signal == SIGWINCH) {
+      region_.clear();
+    } else if (*signal == SIGTSTP) {
+      terminal_->suspend();
+      region_.leave();
+    } else {
+      killed_by_ = *signal;
+    }
+  }
+}
+
+void watcher::heed_keys() {
+  while (auto key = terminal_->take_key()) press(*key);
+}
+
+void watcher::press(char key) {
+  changed_ = true;
+  if (key == 'q') {
+    quits_ = true;
+  } else if (all_.size() != 1) {
+    return;
+  } else if (std::exchange(asks_abort_, false)) {
+    if (key == 'y') act("Abort");
+  } else if (key == 'p') {
+    act("Promote");
+  } else if (key == ' ') {
+    act(member(member(status_, "rollout"), "paused") == true ? "Resume" : "Pause");
+  } else if (key == 'a') {
+    asks_abort_ = true;
+  }
+}
+
+// What comes of it is told by an event; only a refusal is not.
+void watcher::act(char const* method) {
+  auto told = ask(all_.front().of, method);
+  if (!told) events_.push_back(out().paint(colour::red, told.error().what));
+}
+
+duration watcher::time_to_draw() const {
+  auto due = drawn_at_ + (changed_ ? redraw_at_most_every : redraw_every);
+  return std::max(due - now(), duration::zero());
+}
+
+std::string watcher::keys_line() const {
+  if (!takes_keys()) return {};
+  if (asks_abort_) return out().paint(colour::bold, "  abort? y");
+  if (all_.size() != 1) return out().paint(colour::faint, "  q quit");
+  bool paused = member(member(status_, "rollout"), "paused") == true;
+  return out().paint(colour::faint,
+                     fmt::format("  p promote   space {}   a abort   q quit", paused ? "resume" : "pause"));
+}
+
+std::vector<std::string> watcher::picture() {
+  constexpr std::size_t around = 3;  // lines: an empty one, the keys, and the cursor's
+  std::size_t rows = extent_of(out()).rows;
   std::vector<asked_status> told;
   for (auto const& one : all_) told.push_back({one.of, ask(one.of, "Status")});
-  auto picture =
-      told.size() == 1 && told[0].told ? details(told[0].of, *told[0].told, out()) : overview(told, out());
-  extent room = extent_of(out());
-  picture.emplace_back();
-  std::size_t left = room.rows > picture.size() + 1 ? room.rows - picture.size() - 1 : 0;
-  std::size_t shown = std::min(left, events_.size());
-  picture.insert(picture.end(), events_.end() - std::ptrdiff_t(shown), events_.end());
-  // Lines are not wrapped while we draw, so that the picture keeps its height.
-  std::string bytes = "\x1B[?7l" + std::string(home);
-  for (std::size_t i = 0; i < std::min<std::size_t>(picture.size(), room.rows - 1); ++i) {
-    bytes += picture[i];
-    bytes += clear_line_end;
-  }
-  out().write(bytes + std::string(clear_rest) + "\x1B[?7h");
+  bool alone = told.size() == 1 && told[0].told;
+  status_ = alone ? *told[0].told : json();
+  return alone ? view_.draw(told[0].of, status_, out(), rows > around ? rows - around : 1)
+               : overview(told, out());
+}
+
+void watcher::draw() {
+  std::vector<std::string> shown{""};
+  std::ranges::move(picture(), std::back_inserter(shown));
+  shown.push_back(keys_line());
+  region_.show({events_.begin(), events_.end()}, shown);
+  events_.clear();
   drawn_at_ = now();
   changed_ = false;
 }

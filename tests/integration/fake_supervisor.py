@@ -16,15 +16,46 @@ def status(**changed):
         "waiting_for": None, "deadline_in_ms": None, "live": 8, "rollout": None, "pending": None,
         "last": None,
         "stray_notifications": 0, "notes": [],
-        "generations": [{"number": 8, "role": "live", "executable": "/usr/bin/web",
+        "generations": [{"number": 8, "role": "live", "weight": None, "executable": "/usr/bin/web",
                          "executable_state": "same",
                          "age_ms": 120000, "deadline_in_ms": None,
                          "instances": [{"id": "8.1", "pid": 4711, "state": "ready", "age_ms": 120000,
                                         "restarts": 0,
                                         "status": "fine"}]}],
-        "listeners": [{"name": "http", "address": "0.0.0.0:80", "queued": 3, "backlog": 4096, "reopened": 0}],
+        "listeners": [{"name": "http", "address": "0.0.0.0:80", "queued": 3, "backlog": 4096, "reopened": 0,
+                       "sharing": "shared", "sharing_reason": "", "slots": []}],
     }
     told.update(changed)
+    return told
+
+
+def canary(connections=640, **changed):
+    """What one tells that holds generation 8 at 5 % beside generation 7, in rollout 3."""
+    def generation(number, role, weight):
+        return {"number": number, "role": role, "weight": weight, "executable": "/usr/bin/web",
+                "executable_state": "same", "age_ms": 120000, "deadline_in_ms": None,
+                "instances": [{"id": f"{number}.1", "pid": 4000 + number, "state": "ready", "age_ms": 120000,
+                               "restarts": 0, "status": None}]}
+
+    def slot(number, weight, count):
+        return {"generation": number, "weight": weight, "queued": 0, "connections": count, "datagrams": 0,
+                "migrations": 2}
+    rollout = {"number": 3, "generation": 8, "cause": "request", "stage": "holding at 5 %",
+               "waiting_for": "the end of holding at 5 %", "deadline_in_ms": 90000, "age_ms": 30000,
+               "strategy": "canary", "position": 1, "paused": False, "weight": 5.0,
+               "steps": ["start 1 instance", "give it 5 % of the traffic for 2m", "give it all traffic",
+                         "generation 7 drains for at most 1m"]}
+    told = status(
+        state="upgrading", live=7, rollout=rollout,
+        summary="generation 7 serves, rollout 3 under way to generation 8 (holding at 5 %)",
+        waiting_for=rollout["waiting_for"], deadline_in_ms=90000,
+        generations=[generation(7, "live", 95.0), generation(8, "candidate", 5.0)],
+        listeners=[{"name": "http", "address": "0.0.0.0:80", "queued": 0, "backlog": 4096, "reopened": 0,
+                    "sharing": "steered", "sharing_reason": "",
+                    "slots": [slot(7, 95.0, 12345), slot(8, 5.0, connections)]},
+                   {"name": "admin", "address": "unix:/run/admin", "queued": 0, "backlog": 16, "reopened": 0,
+                    "sharing": "shared", "sharing_reason": "a Unix socket cannot be steered", "slots": []}])
+    rollout.update(changed)
     return told
 
 
@@ -45,6 +76,7 @@ class FakeSupervisor:
         self.path = os.path.join(directory, name + ".sock")
         self.answers = {"Status": status(service=name)}
         self.calls = []
+        self.asked = {}  # the parameters of the latest call of each method
         self.changed = threading.Condition()
         self.watchers = []
         self.links = []
@@ -138,6 +170,7 @@ class FakeSupervisor:
         elif answer is not None:
             self._send(link, {"parameters": answer})
         with self.changed:
+            self.asked[method] = call.get("parameters", {})
             self.calls.append(method)
             self.changed.notify_all()
 

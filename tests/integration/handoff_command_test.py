@@ -1,17 +1,21 @@
 """The operator's command against a supervisor that does what each test tells it to."""
 
+import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import unittest
 
-from fake_supervisor import FakeSupervisor, event, status, verdict
+from fake_supervisor import FakeSupervisor, canary, event, status, verdict
 
 HANDOFF = os.environ["HANDOFF"]
 HOSTILE = "a\x1b[2Jb\nforged\x9bc\u202ed"
@@ -63,7 +67,10 @@ class Usage(CommandTest):
                                                                                                   "a/b"],
                           ["upgrade", "web", "--timeout", "5"], ["upgrade", "web", "--timeout", "0s"],
                           ["upgrade", "web", "--timeout", "9999d"], ["history", "web", "--limit", "0"],
-                          ["status", ".."], ["status", "x" * 65], ["check"]):
+                          ["status", ".."], ["status", "x" * 65], ["check"], ["promote"], ["plan"],
+                          ["set-weight", "web"], ["set-weight", "web", "101"], ["set-weight", "web", "-1"],
+                          ["set-weight", "web", "0.125"], ["set-weight", "web", "5 %"], ["set-weight", "web", ""],
+                          ["set-weight", "web", "1e1"], ["set-weight", "web", "5", "6"]):
             with self.subTest(arguments=arguments):
                 said, complained = self.run_handoff(2, *arguments)
                 self.assertEqual(said, "")
@@ -94,7 +101,9 @@ class Check(CommandTest):
                        'address = "127.0.0.1:8000"\n')
         said, _ = self.run_handoff(0, "check", path)
         self.assertIn("'web'", said)
-        self.assertIn("127.0.0.1:8000", said)
+        self.assertIn("127.0.0.1:8000, steered where the kernel lets us\n", said)
+        self.assertIn("an upgrade, by strategy 'handoff':\n    start 1 instance\n    give it all traffic\n"
+                      "    the old generation drains for at most 1m\n", said)
         self.assertTrue(json.loads(self.run_handoff(0, "check", "--json", path)[0])["valid"])
 
     def test_a_file_that_cannot_be_read_is_invalid(self):
@@ -109,7 +118,8 @@ class Finding(CommandTest):
         self.supervisor("api")
         stale = self.supervisor("old")
         stale.vanish(leave_file=True)
-        for command in ("status", "upgrade", "abort", "rollback", "stop", "reload", "history", "watch"):
+        for command in ("status", "upgrade", "abort", "rollback", "stop", "reload", "history", "watch", "promote",
+                        "pause", "resume", "plan"):
             with self.subTest(command=command):
                 _, complained = self.run_handoff(3, command, "wbe")
                 self.assertIn("wbe", complained)
@@ -162,6 +172,22 @@ class Status(CommandTest):
                          "| boom"):
             self.assertIn(expected, said)
         self.assertNotIn("\x1b", said)
+
+    def test_a_rollout_is_told_with_its_plan_and_what_came_to_whom(self):
+        web = self.supervisor()
+        web.answers["Status"] = canary()
+        said, _ = self.run_handoff(0, "status", "web")
+        for expected in ("rollout 3 (request), 30 s old: canary, step 2 of 4: give it 5 % of the traffic for 2m\n"
+                         "    waiting for the end of holding at 5 %, for at most 90 s",
+                         "shared: a Unix socket cannot be steered"):
+            self.assertIn(expected, said)
+        self.assertRegex(said, r"7 +live +95 % ")
+        self.assertRegex(said, r"8 +candidate +5 % ")
+        self.assertRegex(said, r"http +0\.0\.0\.0:80 +0 +4096 +0 +steered\n")
+        self.assertRegex(said, r"http +8 +5 % +0 +640 +0 +2\n")
+        self.assertNotIn("#", said, "bars are for terminals")
+        web.answers["Status"] = canary(paused=True)
+        self.assertIn("\n    paused\n", self.run_handoff(0, "status", "web")[0])
 
     def test_json_is_what_the_supervisor_told(self):
         self.supervisor("web")
@@ -269,6 +295,23 @@ class Upgrade(CommandTest):
         process = self.upgrading(web, "--until", "serving")
         web.tell(event("serving", 4), event("serving", 5))
         self.assertIn("generation 8 serves; rollout 5 is not over yet", self.finish(process, 0)[0])
+
+    def test_a_plan_that_holds_counts_as_serving(self):
+        said = "generation 8 takes 5 % of the traffic for 2m"
+        web = self.supervisor()
+        process = self.upgrading(web, "--wait", "--until", "serving")
+        web.tell(event("holding", 4), event("holding", 5, said, weight=5.0))
+        self.assertEqual(self.finish(process, 0)[0],
+                         f"web: {said}; rollout 5 is not over yet (handoff status web)\n")
+        process = self.upgrading(web, "--until", "serving", "--json")
+        web.wait_for_call("Upgrade", 2)
+        web.tell(event("holding", 5, said, weight=5.0))
+        self.assertEqual(json.loads(self.finish(process, 0)[0]),
+                         {"service": "web", "rollout": 5, "reached": "holding", "generation": 8, "weight": 5.0})
+        process = self.upgrading(web, "--wait")
+        web.wait_for_call("Upgrade", 3)
+        web.tell(event("holding", 5, said, weight=5.0), verdict(5, "promoted"))
+        self.assertIn("generation 8 promoted", self.finish(process, 0)[0])
 
     def test_until_drained_waits_for_the_last_one_to_leave(self):
         web = self.supervisor()
@@ -452,6 +495,74 @@ class Actions(CommandTest):
         self.assertEqual([json.loads(line)["rollout"] for line in told], [7, 6])
 
 
+class MovingOn(CommandTest):
+    """What an operator may do to a rollout under way."""
+
+    def holding(self, method):
+        web = self.supervisor()
+        web.answers["Status"] = canary()
+        web.answers[method] = {"rollout": 3}
+        return web
+
+    def test_promote_tells_where_the_rollout_is_then(self):
+        web = self.holding("Promote")
+        self.assertEqual(self.run_handoff(0, "promote", "web")[0],
+                         "web: rollout 3 goes on: holding at 5 %, waits for the end of holding at 5 %, "
+                         "for at most 90 s\n")
+        self.assertEqual(web.asked["Promote"], {})
+        web.answers["Status"] = status(last={"rollout": 3, "verdict": "promoted", "reason": ""})
+        self.assertEqual(self.run_handoff(0, "promote", "--full", "web")[0], "web: rollout 3 is over: promoted\n")
+        self.assertEqual(web.asked["Promote"], {"full": True})
+        web.answers["Status"] = status(last={"rollout": 3, "verdict": "rolled_back", "reason": "check 'smoke'"})
+        self.assertIn("is over: rolled back: check 'smoke'", self.run_handoff(0, "promote", "web")[0])
+
+    def test_pause_and_resume(self):
+        self.holding("Pause").answers["Resume"] = {"rollout": 3}
+        self.assertEqual(self.run_handoff(0, "pause", "web")[0], "web: rollout 3 is paused at: holding at 5 %\n")
+        self.assertIn("rollout 3 goes on: holding at 5 %", self.run_handoff(0, "resume", "web")[0])
+
+    def test_set_weight_sends_a_percentage(self):
+        web = self.holding("SetWeight")
+        for given, sent, said in (("25", 25, "25 %"), ("0.25", 0.25, "0.25 %"), ("33.3%", 33.3, "33.3 %"),
+                                  ("0", 0, "0 %"), ("100", 100, "100 %")):
+            self.assertEqual(self.run_handoff(0, "set-weight", "web", given)[0],
+                             f"web: rollout 3: generation 8 takes {said} of the traffic\n")
+            self.assertEqual(web.asked["SetWeight"], {"weight": sent})
+
+    def test_each_can_be_refused_and_can_print_json(self):
+        for arguments, method in ((["promote"], "Promote"), (["pause"], "Pause"), (["resume"], "Resume"),
+                                  (["set-weight"], "SetWeight")):
+            more = ["5"] if method == "SetWeight" else []
+            with self.subTest(method=method):
+                web = self.holding(method)
+                told = json.loads(self.run_handoff(0, *arguments, "web", *more, "--json")[0])
+                self.assertEqual(told, {"service": "web", "rollout": 3})
+                web.answers[method] = ("Refused", {"reason": "no rollout is under way " + HOSTILE})
+                said, complained = self.run_handoff(5, *arguments, "web", *more)
+                self.assertEqual(said, "")
+                self.assertIn("web: refused: no rollout is under way a?[2Jb", complained)
+                web.close()
+
+    def test_plan_numbers_the_steps(self):
+        web = self.supervisor()
+        web.answers["Plan"] = {"strategy": "canary", "steps": ["start 1 instance", "give it all traffic"],
+                               "refused": None}
+        self.assertEqual(self.run_handoff(0, "plan", "web")[0],
+                         "web: an upgrade now, by strategy 'canary':\n  1. start 1 instance\n"
+                         "  2. give it all traffic\n")
+        self.assertEqual(json.loads(self.run_handoff(0, "plan", "web", "--json")[0]),
+                         dict(web.answers["Plan"], service="web"))
+
+    def test_a_plan_that_would_be_refused_says_why(self):
+        web = self.supervisor()
+        web.answers["Plan"] = {"strategy": "canary", "steps": [], "refused": "the supervisor is stopping"}
+        self.assertIn("an upgrade would be refused: the supervisor is stopping",
+                      self.run_handoff(5, "plan", "web")[1])
+        self.run_handoff(5, "plan", "web", "--json")
+        web.answers["Plan"] = ("InvalidConfiguration", {"problems": ["web.toml:12:1: bad"]})
+        self.assertIn("web.toml:12:1: bad", self.run_handoff(2, "plan", "web")[1])
+
+
 class Watch(CommandTest):
     def read_line(self, process):
         ready, _, _ = select.select([process.stdout], [], [], 20)
@@ -508,6 +619,220 @@ class Watch(CommandTest):
             seen += os.read(ours, 65536).decode()
         self.assertIn("generation 8 serves", seen)
         self.assertIn("\x1b[32mserving", seen)
+
+
+class LiveWatch(CommandTest):
+    """handoff watch on a terminal of its own: keys, pictures, and the terminal afterwards."""
+
+    def watch(self, web, *names, command=(), **environment):
+        self.screen, theirs = pty.openpty()
+        self.addCleanup(os.close, self.screen)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self.seen = ""
+        self.theirs = theirs
+        self.addCleanup(os.close, theirs)
+        self.before = termios.tcgetattr(theirs)
+        process = subprocess.Popen([*command, HANDOFF, "watch", *names], stdin=theirs, stdout=theirs, stderr=theirs,
+                                   text=True, env=dict(self.environment, **{"TERM": "xterm", **environment}),
+                                   preexec_fn=self._own_terminal)
+        self.addCleanup(self._reap, process)
+        web.wait_for_call("Watch")
+        return process
+
+    @staticmethod
+    def _own_terminal():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    def until_shown(self, expected):
+        """Reads the screen until it was told this, and forgets what it was told up to there."""
+        deadline = time.monotonic() + 20
+        while expected not in self.seen:
+            ready, _, _ = select.select([self.screen], [], [], max(0, deadline - time.monotonic()))
+            self.assertTrue(ready, f"waited for {expected!r}, saw {self.seen!r}")
+            self.seen += os.read(self.screen, 65536).decode()
+        before, _, self.seen = self.seen.partition(expected)
+        return before
+
+    def press(self, keys):
+        os.write(self.screen, keys.encode())
+
+    def assert_ended(self, process, code):
+        """With the terminal as it was."""
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, code)
+        self.assertEqual(termios.tcgetattr(self.theirs), self.before)
+        while select.select([self.screen], [], [], 0)[0]:
+            self.seen += os.read(self.screen, 65536).decode()
+        self.assertGreater(self.seen.rfind("\x1b[?25h"), self.seen.rfind("\x1b[?25l"), "the cursor is hidden")
+        self.assertGreaterEqual(self.seen.rfind("\x1b[?7h"), self.seen.rfind("\x1b[?7l"), "lines do not wrap")
+
+    def holding(self):
+        web = self.supervisor()
+        web.answers["Status"] = canary()
+        for method in ("Promote", "Pause", "Resume", "Abort"):
+            web.answers[method] = {"rollout": 3}
+        return web
+
+    def test_the_picture_tells_the_plan_the_weights_and_the_rates(self):
+        web = self.holding()
+        process = self.watch(web, "web", NO_COLOR="1")
+        self.until_shown("generation 7 serves, rollout 3 under way")
+        self.until_shown("[###################.] 95 %")
+        self.until_shown("12345 connections, 0/s")
+        self.until_shown("[#...................] 5 %")
+        self.until_shown("rollout 3: canary")
+        self.until_shown("  + start 1 instance")
+        self.until_shown("  > give it 5 % of the traffic for 2m - 90 s left")
+        self.until_shown("    give it all traffic")
+        self.until_shown("p promote")
+        web.answers["Status"] = canary(connections=10640)
+        self.until_shown("10640 connections, ")
+        rate = int(self.until_shown("/s"))
+        self.assertTrue(1 <= rate <= 12000, rate)
+        self.press("q")
+        self.assert_ended(process, 0)
+
+    def test_events_scroll_above_the_picture(self):
+        web = self.holding()
+        process = self.watch(web, "web")
+        self.until_shown("q quit")
+        web.tell(event("note", text="something happened " + HOSTILE))
+        self.until_shown("web: something happened a?[2Jb forged?c?d\r\n")
+        self.until_shown("q quit")
+        web.tell(event("note", text="something else"))
+        before = self.until_shown("web: something else")
+        self.assertNotIn("something happened", before, "what scrolled away is not drawn again")
+        self.press("q")
+        self.assert_ended(process, 0)
+
+    def test_keys_reach_the_methods(self):
+        web = self.holding()
+        process = self.watch(web, "web")
+        self.until_shown("p promote")
+        self.press("p")
+        web.wait_for_call("Promote")
+        self.press(" ")
+        web.wait_for_call("Pause")
+        web.answers["Status"] = canary(paused=True)
+        self.until_shown("space resume")
+        self.press(" ")
+        web.wait_for_call("Resume")
+        self.press("a")
+        self.until_shown("abort? y")
+        self.press("n")
+        self.until_shown("a abort")
+        self.assertNotIn("Abort", web.calls)
+        self.press("a")
+        self.until_shown("abort? y")
+        self.press("y")
+        web.wait_for_call("Abort")
+        self.press("q")
+        self.assert_ended(process, 0)
+        self.assertEqual([web.calls.count(m) for m in ("Promote", "Pause", "Resume", "Abort")], [1, 1, 1, 1])
+
+    def test_a_refusal_is_shown(self):
+        web = self.holding()
+        web.answers["Promote"] = ("Refused", {"reason": "there is no hold to end"})
+        process = self.watch(web, "web")
+        self.until_shown("p promote")
+        self.press("p")
+        self.until_shown("web: refused: there is no hold to end")
+        self.press("q")
+        self.assert_ended(process, 0)
+
+    def test_signals_end_it_with_the_terminal_as_it_was(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            with self.subTest(signal=number):
+                web = self.holding()
+                process = self.watch(web, "web")
+                self.until_shown("q quit")
+                self.assertNotEqual(termios.tcgetattr(self.theirs), self.before)
+                process.send_signal(number)
+                self.assert_ended(process, -number)
+                web.close()
+
+    def test_the_end_of_the_supervisor_ends_it_with_the_terminal_as_it_was(self):
+        web = self.holding()
+        process = self.watch(web, "web")
+        self.until_shown("q quit")
+        web.tell(event("stopping"))
+        self.until_shown("stopping")
+        web.vanish()
+        self.assert_ended(process, 0)
+
+    def test_it_can_be_suspended(self):
+        web = self.holding()
+        shell = ["bash", "-mc", '"$@"; stty -a; echo suspended; fg', "bash"]
+        process = self.watch(web, "web", command=shell)
+        self.until_shown("q quit")
+        self.press("\x1a")
+        settings = self.until_shown("suspended")
+        self.assertIn(" icanon", settings)
+        self.assertIn(" echo ", settings)
+        self.until_shown("q quit")
+        self.assertEqual(termios.tcgetattr(self.theirs)[3] & termios.ICANON, 0)
+        self.press("q")
+        self.assert_ended(process, 0)
+
+    def test_a_plan_longer_than_the_terminal_keeps_its_present_step_in_sight(self):
+        web = self.holding()
+        web.answers["Status"] = canary(steps=[f"step {n}" for n in range(100)], position=70)
+        process = self.watch(web, "web", NO_COLOR="1")
+        picture = self.until_shown("q quit")
+        self.assertIn("> step 70", picture)
+        self.assertLessEqual(picture.count("\n"), 23)
+        self.press("q")
+        self.assert_ended(process, 0)
+
+    def test_a_dumb_terminal_gets_lines(self):
+        web = self.holding()
+        process = self.watch(web, "web", TERM="dumb")
+        web.tell(event("note", text="something happened"))
+        before = self.until_shown("web: something happened")
+        self.assertNotIn("\x1b", before)
+        web.tell(event("stopping"))
+        web.vanish()
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 0)
+
+    def test_several_services_are_a_table_without_their_keys(self):
+        web = self.holding()
+        self.supervisor("api")
+        process = self.watch(web, "web", "api")
+        self.until_shown("SERVICE")
+        self.assertNotIn("promote", self.until_shown("q quit"))
+        self.press("py q")
+        self.assert_ended(process, 0)
+        self.assertNotIn("Promote", web.calls)
+
+    def test_nonsense_of_every_shape_is_survived(self):
+        web = self.holding()
+        process = self.watch(web, "web")
+        for n, shape in enumerate([None, True, -1, 1 << 63, 1e308, "text", [], [[]], [None, 1, "x", {}]]):
+            told = canary(**{key: shape for key in canary()["rollout"]})
+            told["listeners"] = [{"slots": [{"generation": shape, "connections": shape}, shape]}, shape]
+            told["generations"] = [{"number": shape, "weight": shape, "instances": shape}, shape]
+            told["notes"] = [f"shape {n}"]
+            web.answers["Status"] = told
+            self.until_shown(f"shape {n}")
+        self.press("q")
+        self.assert_ended(process, 0)
+
+
+class Manual(CommandTest):
+    def test_every_command_is_documented(self):
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "man", "handoff.1.scd")
+        with open(source, encoding="utf-8") as file:
+            manual = file.read()
+        listed = self.run_handoff(0, "--help")[0].split("Subcommands:\n")[1].split("\n\n")[0]
+        commands = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]
+        self.assertGreater(len(commands), 10)
+        for command in commands:
+            self.assertIn(f"\n*{command}* ", manual)
+            options = re.findall(r"--[a-z-]+", self.run_handoff(0, command, "--help")[0])
+            for option in set(options):
+                self.assertIn(option, manual, command)
 
 
 class Crowd(CommandTest):

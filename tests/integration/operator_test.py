@@ -75,6 +75,54 @@ timeout = "20s"
         self.assertEqual((record["service"], record["live"], record["state"]), ("web", 1, "serving"))
         self.assert_ends(s.cli("status", "nobody"), 3)
 
+    def test_an_operator_moves_a_rollout_on(self):
+        s = self.supervisor()
+        for command in (["promote"], ["pause"], ["resume"]):
+            self.assertIn("no rollout is under way", self.assert_ends(s.cli(*command, "web"), 5).stderr)
+        s.write(self.configuration() + "[rollout]\nbake = \"10m\"\n")
+        self.assert_ends(s.cli("upgrade", "--wait", "--until", "serving", "web"), 0)
+        rollout = s.status()["rollout"]
+        self.assertEqual(rollout["steps"], ["start 1 instance", "give it all traffic and watch it for 10m",
+                                            "generation 1 drains for at most 5s"])
+        self.assertEqual((rollout["position"], rollout["strategy"], rollout["paused"]), (1, "handoff", False))
+        self.assertIn("paused at: baking", self.assert_ends(s.cli("pause", "web"), 0).stdout)
+        self.assertTrue(s.status()["rollout"]["paused"])
+        self.assertIn("step 2 of 3: give it all traffic and watch it for 10m\n    paused", s.cli("status", "web").stdout)
+        self.assertIn("paused already", self.assert_ends(s.cli("pause", "web"), 5).stderr)
+        self.assertIn("goes on: baking, waits for", self.assert_ends(s.cli("resume", "web"), 0).stdout)
+        self.assertIn("no listener is steered", self.assert_ends(s.cli("set-weight", "web", "5"), 5).stderr)
+        self.assertIn("is over: promoted", self.assert_ends(s.cli("promote", "web"), 0).stdout)
+        s.events.wait("verdict", rollout=2, verdict="promoted")
+
+    def test_a_plan_changes_nothing(self):
+        s = self.supervisor()
+        s.write("instances = 2\n" + self.configuration() + "[rollout]\nbake = \"10m\"\n")
+        told = self.assert_ends(s.cli("plan", "web"), 0).stdout
+        self.assertEqual(told, "web: an upgrade now, by strategy 'handoff':\n  1. start 2 instances\n"
+                         "  2. give it all traffic and watch it for 10m\n  3. generation 1 drains for at most 5s\n")
+        self.assertIn("start 2 instances\n    give it all traffic and watch it for 10m\n", s.cli("check", s.configuration).stdout)
+        self.assertEqual((s.status()["live"], s.status()["rollout"]), (1, None))
+        s.write("nonsense = 1\n" + self.configuration())
+        self.assertRegex(self.assert_ends(s.cli("plan", "web"), 2).stderr, r"web\.toml:3:1: .*nonsense")
+        with open(s.configuration, "w") as f:
+            f.write('[service]\nname = "other"\n' + self.configuration())
+        self.assertIn("name cannot change", self.assert_ends(s.cli("plan", "web"), 5).stderr)
+
+    def test_parameters_are_answered_as_varlink_asks(self):
+        s = self.supervisor()
+        for method, parameters, wrong in (("SetWeight", {}, "weight"), ("SetWeight", {"weight": 100.5}, "weight"),
+                                          ("SetWeight", {"weight": 0.125}, "weight"),
+                                          ("SetWeight", {"weight": 5, "why": ""}, "why"),
+                                          ("Promote", {"full": 1}, "full"), ("Plan", {"deep": True}, "deep")):
+            with self.assertRaises(harness.Refused) as refused:
+                s.call(method, **parameters)
+            self.assertEqual((refused.exception.error, refused.exception.parameters),
+                             ("InvalidParameter", {"parameter": wrong}))
+        for method, parameters in (("SetWeight", {"weight": 5.25}), ("Promote", {"full": None}), ("Pause", {})):
+            with self.assertRaises(harness.Refused) as refused:
+                s.call(method, **parameters)
+            self.assertEqual(refused.exception.error, "Refused")
+
     def test_history_survives_the_supervisor(self):
         s = self.supervisor()
         s.write(self.configuration("--fail-start", "7"))

@@ -182,9 +182,10 @@ TEST_CASE("a rolling plan tells how many more and fewer", "[forecast]") {
   settings s;
   s.service.instances = 3;
   s.rollout.strategy = strategy::rolling;
-  CHECK(forecast(s) ==
-        std::vector<std::string>{
-            "start 1 instance", "give it 33.33 % of the traffic", "stop live down to 2 instances",
-            "start 1 more instance", "give it 66.66 % of the traffic", "stop live down to 1 instance",
-            "start 1 more instance", "give it all traffic", "the old generation drains for at most 1m"});
+  CHECK(forecast(s) == std::vector<std::string>{
+                           "start 1 instance", "give it its share of the traffic, 33.33 % where steered",
+                           "stop live down to 2 instances", "start 1 more instance",
+                           "give it its share of the traffic, 66.66 % where steered",
+                           "stop live down to 1 instance", "start 1 more instance", "give it all traffic",
+                           "the old generation drains for at most 1m"});
 }
