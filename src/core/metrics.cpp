@@ -7,9 +7,6 @@ namespace handoff {
 
 namespace {
 
-// Live without traffic has nothing to compare with.
-bool applies(rollout const& r, metric_policy const& m) { return !m.ratio || r.weight != full_weight; }
-
 std::uint32_t looks(rollout const& r, metric_policy const& m) {
   auto const* step = std::get_if<hold_step>(&r.plan[r.position]);
   duration span = step != nullptr && step->time ? *step->time : std::chrono::hours(1);
@@ -52,7 +49,7 @@ void run_due_metrics(turn& t) {
   for (std::size_t n = 0; n < r.metrics.size(); ++n) {
     auto& progress = r.metrics[n];
     auto const& policy = r.policy.metrics[n];
-    if (!applies(r, policy) || progress.is_running() || progress.next_run > t.now) continue;
+    if (!is_measured(r, n) || progress.is_running() || progress.next_run > t.now) continue;
     progress.of_candidate = measure(t, r, n, r.candidate);
     if (policy.ratio && live != nullptr) progress.of_live = measure(t, r, n, live->number);
   }
@@ -76,7 +73,7 @@ void end_of_metric(turn& t, command const& c, std::optional<std::string> const& 
 
 std::optional<std::string> open_question(rollout const& r) {
   for (std::size_t n = 0; n < r.metrics.size(); ++n)
-    if (applies(r, r.policy.metrics[n]) && r.metrics[n].last.is != judgement::pass)
+    if (is_measured(r, n) && r.metrics[n].last.is != judgement::pass)
       return named(r.policy.metrics[n],
                    r.metrics[n].last.why.empty() ? "nothing was measured yet" : r.metrics[n].last.why);
   return {};

@@ -54,8 +54,8 @@ void consider(earliest& e, rollout const& r) {
   if (is_holding(r)) {
     if (!r.held && r.hold_until) e.consider(*r.hold_until);
     if (r.gate_until) e.consider(*r.gate_until);
-    for (auto const& m : r.metrics)
-      if (!m.is_running()) e.consider(m.next_run);
+    for (std::size_t n = 0; n < r.metrics.size(); ++n)
+      if (is_measured(r, n) && !r.metrics[n].is_running()) e.consider(r.metrics[n].next_run);
   }
   for (std::size_t n = 0; n < r.checks.size(); ++n)
     if (is_active(r, n) && r.checks[n].running == command_number{}) e.consider(r.checks[n].next_run);
@@ -110,6 +110,10 @@ std::optional<instant> next_deadline(state const& s) {
 bool is_holding(rollout const& r) {
   if (r.phase != rollout_phase::executing || !r.entered || r.position >= r.plan.size()) return false;
   return std::holds_alternative<hold_step>(r.plan[r.position]);
+}
+
+bool is_measured(rollout const& r, std::size_t metric) {
+  return !r.policy.metrics[metric].ratio || r.weight != full_weight;
 }
 
 bool waits_for_a_person(rollout const& r) { return r.paused || (is_holding(r) && !r.held && !r.hold_until); }

@@ -159,6 +159,9 @@ std::optional<instant> next_deadline(state const&);
 // Whether a step of it holds.
 bool is_holding(rollout const&);
 
+// Whether a metric decides about the step that holds: live without traffic has nothing to compare with.
+bool is_measured(rollout const&, std::size_t metric);
+
 // Whether a rollout goes no further before somebody says so.
 bool waits_for_a_person(rollout const&);
 

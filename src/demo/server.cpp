@@ -18,7 +18,7 @@ constexpr int accepts_per_event = 64;    // so that a flood of clients does not 
 constexpr int datagrams_per_event = 64;  // likewise
 constexpr std::chrono::milliseconds accept_pause{100};  // after running out of descriptors or memory
 
-std::string page(server_settings const& s) {
+std::string page_text(server_settings const& s) {
   return "version " + s.version + " generation " + std::to_string(s.generation) + " pid " +
          std::to_string(getpid()) + "\n";
 }
@@ -31,7 +31,8 @@ std::string generation_header(server_settings const& s) {
 
 server::state::state(server_settings s)
     : settings(std::move(s)),
-      found("200 OK", generation_header(settings), page(settings)),
+      found("200 OK", generation_header(settings), page_text(settings)),
+      failed("500 Internal Server Error", generation_header(settings), "failed, as asked\n"),
       missing("404 Not Found", generation_header(settings), "no such page\n"),
       malformed("400 Bad Request", generation_header(settings), "malformed request\n"),
       unsupported("501 Not Implemented", generation_header(settings), "only GET and HEAD, without a body\n"),
@@ -187,6 +188,11 @@ result<std::unique_ptr<server>> server::create(server_settings settings,
   auto made = std::make_unique<state>(std::move(settings));
   made->epoll = unique_fd(epoll_create1(EPOLL_CLOEXEC));
   if (!made->epoll) return os_failure("creating the epoll descriptor");
+  if (auto const& file = made->settings.counters_file; !file.empty()) {
+    made->counters = unique_fd(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (!made->counters) return os_failure("opening " + file);
+    made->write_counters();
+  }
   for (served_listener const& one : listeners) {
     unique_fd fd(fcntl(one.fd, F_DUPFD_CLOEXEC, 0));
     if (!fd) return os_failure("duplicating a listener");

@@ -30,6 +30,8 @@ struct server_settings {
   std::size_t connections_max = 8192;  // beyond it, new ones wait in the accept queue
   // How long a client may take for each of: a request, its next request, reading a reply.
   std::chrono::milliseconds patience{15000};
+  unsigned fail_every = 0;            // each n-th page fails with status 500; 0: none
+  std::string counters_file;          // keeps "FAILED ALL", of the pages; empty: nowhere
   std::function<void()> drain_began;  // called once, when the server was asked to stop
 };
 

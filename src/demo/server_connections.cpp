@@ -89,13 +89,32 @@ bool server::state::answer_one(connection& c) {
   do_work();
   bool known = head.path == "/" || head.path == "/healthz";
   bool keep_alive = head.keep_alive && !draining;
-  reply(c, known ? found : missing, keep_alive, head.head_only);
+  reply(c, known ? page() : missing, keep_alive, head.head_only);
   std::copy(c.input.begin() + static_cast<std::ptrdiff_t>(head.length),
             c.input.begin() + static_cast<std::ptrdiff_t>(c.filled), c.input.begin());
   c.filled -= head.length;
   // A client that asked to close sends nothing more; one that we send away may be sending already.
   c.linger_after_reply = !keep_alive && (head.keep_alive || c.filled > 0);
   return true;
+}
+
+fixed_reply const& server::state::page() {
+  ++pages;
+  bool fails = settings.fail_every > 0 && pages % settings.fail_every == 0;
+  failures += fails;
+  write_counters();
+  return fails ? failed : found;
+}
+
+// Of fixed width, so that a reader never meets half a number of another length.
+void server::state::write_counters() const {
+  if (!counters) return;
+  char text[48];
+  int length =
+      std::snprintf(text, sizeof text, "%020llu %020llu\n", static_cast<unsigned long long>(failures),
+                    static_cast<unsigned long long>(pages));
+  // What could not be written is written with the next page.
+  [[maybe_unused]] auto written = pwrite(counters.get(), text, static_cast<std::size_t>(length), 0);
 }
 
 void server::state::reply(connection& c, fixed_reply const& with, bool keep_alive, bool head_only) {

@@ -24,7 +24,9 @@ struct server::state {
   explicit state(server_settings);
 
   server_settings settings;
-  fixed_reply found, missing, malformed, unsupported, too_large;
+  fixed_reply found, failed, missing, malformed, unsupported, too_large;
+  unique_fd counters;
+  std::uint64_t pages = 0, failures = 0;
   unique_fd epoll;
   std::vector<std::unique_ptr<listener>> listeners;
   std::vector<std::unique_ptr<connection>> connections;  // all that were ever needed at once
@@ -62,6 +64,8 @@ struct server::state {
   void linger(connection& c);
   void drop_input(connection& c);
   void do_work() const;
+  fixed_reply const& page();
+  void write_counters() const;
 
   // the loop
   int sleep_ms() const;

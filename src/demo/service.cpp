@@ -33,6 +33,8 @@ struct options {
   unsigned connections = 8192;
   unsigned crash_after_ms = 0;
   std::optional<int> fail_start;
+  unsigned fail_every = 0;
+  std::string counters;
   bool never_ready = false;
   bool ignore_drain = false;
   std::vector<std::string> bind;
@@ -53,6 +55,9 @@ void describe(CLI::App& app, options& o) {
       ->check(CLI::Range(1, 1000000));
   app.add_option("--fail-start", o.fail_start, "print a line and exit with this code at once")
       ->check(CLI::Range(0, 255));
+  app.add_option("--fail-every", o.fail_every, "answer each n-th page with status 500");
+  app.add_option("--counters", o.counters,
+                 "keep \"FAILED ALL\" in this file with the generation's number behind its name");
   app.add_flag("--never-ready", o.never_ready, "serve, but never say READY");
   app.add_option("--crash-after-ms", o.crash_after_ms, "abort this long after READY");
   app.add_flag("--ignore-drain", o.ignore_drain, "go on serving after SIGTERM");
@@ -103,6 +108,10 @@ void crash_after(unsigned ms) {
   setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
+std::string counters_file(options const& o) {
+  return o.counters.empty() ? "" : o.counters + "." + std::to_string(handoff_generation());
+}
+
 int serve(options const& o, std::vector<served_listener> const& listeners, int stop_fd) {
   raise_descriptor_limit();
   server_settings settings{.version = o.version,
@@ -110,6 +119,8 @@ int serve(options const& o, std::vector<served_listener> const& listeners, int s
                            .work = std::chrono::microseconds(o.work_us),
                            .connections_max = o.connections,
                            .patience = std::chrono::milliseconds(o.patience_ms),
+                           .fail_every = o.fail_every,
+                           .counters_file = counters_file(o),
                            .drain_began = [] { handoff_stopping(); }};
   std::vector<std::unique_ptr<server>> servers;
   for (unsigned i = 0; i < o.threads; ++i) {

@@ -130,6 +130,7 @@ auto release_book::reload() -> std::expected<std::vector<std::string>, refusal> 
   if (read->restart != current_.restart) sections.emplace_back("restart");
   if (read->rollout != current_.rollout) sections.emplace_back("rollout");
   if (read->checks != current_.checks) sections.emplace_back("check");
+  if (read->metrics != current_.metrics) sections.emplace_back("metric");
   if (read->hooks != current_.hooks) sections.emplace_back("hooks");
   if (read->control != current_.control) sections.emplace_back("control");
   if (read->log != current_.log) sections.emplace_back("log");

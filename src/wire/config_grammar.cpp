@@ -1,6 +1,7 @@
 #include "config_grammar.hpp"
 
 #include <wire/config_address.hpp>
+#include <wire/config_metric.hpp>
 #include <wire/config_reader.hpp>
 #include <wire/config_rollout.hpp>
 
@@ -292,6 +293,7 @@ grammar<settings> const& file_keys() {
       k::nested("restart", &s::restart, restart_keys, "[restart]"),
       k::nested("rollout", &s::rollout, rollout_keys, "[rollout]"),
       {"check", &s::checks, sections(check_keys, "[[check]]", limit::checks)},
+      {"metric", &s::metrics, sections(metric_keys, "[[metric]]", limit::metrics)},
       k::nested("hooks", &s::hooks, hooks_keys, "[hooks]"),
       k::nested("control", &s::control, control_keys, "[control]"),
       k::nested("log", &s::log, log_keys, "[log]"),
@@ -326,6 +328,7 @@ std::vector<std::string> configuration_keys() {
   add_names(names, "steps", step_keys());
   add_names(names, "route", route_keys());
   add_names(names, "check", check_keys());
+  add_names(names, "metric", metric_keys());
   add_names(names, "hooks", hooks_keys());
   add_names(names, "hooks", hook_keys());
   add_names(names, "control", control_keys());

@@ -1,0 +1,127 @@
+#include <core/gate.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <cmath>
+
+using namespace handoff;
+
+namespace {
+
+measurement rate(double failures, double all) {
+  measurement m;
+  m.add(metric_kind::rate, {0, 0});
+  m.add(metric_kind::rate, {failures, all});
+  return m;
+}
+
+measurement samples(double mean, double deviation, int count) {
+  measurement m;
+  for (int n = 0; n < count; ++n) m.add(metric_kind::value, {mean + (n % 2 == 0 ? deviation : -deviation)});
+  return m;
+}
+
+metric_policy against_live(double ratio = 1) { return {.name = "errors", .ratio = ratio}; }
+metric_policy against_bound(double max) { return {.name = "errors", .max = max}; }
+
+}  // namespace
+
+TEST_CASE("a candidate is judged by its rate of failures beside live's") {
+  struct {
+    char const* what;
+    double failures, all, live_failures, live_all;
+    judgement is;
+  } const cases[] = {
+      {"five percent where live has a tenth", 20, 400, 8, 7'600, judgement::fail},
+      {"the same rate", 4, 4'000, 76, 76'000, judgement::pass},
+      {"no failure on either side", 0, 400, 0, 7'600, judgement::pass},
+      {"one failure in a few is chance", 1, 120, 8, 7'600, judgement::pass},
+      {"a little more, and not significantly", 12, 4'000, 152, 76'000, judgement::pass},
+      {"all of them", 100, 100, 0, 2'000, judgement::fail},
+      {"too little of the candidate", 5, 50, 8, 7'600, judgement::inconclusive},
+      {"too little of live", 5, 500, 0, 99, judgement::inconclusive},
+      {"better than live", 0, 1'000, 50, 1'000, judgement::pass},
+  };
+  for (auto const& c : cases) {
+    INFO(c.what);
+    auto found = judge(against_live(), rate(c.failures, c.all), rate(c.live_failures, c.live_all), 12);
+    INFO(found.why);
+    CHECK(found.is == c.is);
+    CHECK_FALSE(found.why.empty());
+  }
+}
+
+TEST_CASE("a ratio allows so many times live's rate") {
+  auto twice = judge(against_live(2), rate(40, 20'000), rate(20, 20'000), 12);
+  CHECK(twice.is == judgement::pass);
+  auto five_times = judge(against_live(2), rate(100, 20'000), rate(20, 20'000), 12);
+  CHECK(five_times.is == judgement::fail);
+}
+
+TEST_CASE("a bound needs no live") {
+  measurement nobody;
+  CHECK(judge(against_bound(0.01), rate(30, 1'000), nobody, 12).is == judgement::fail);
+  CHECK(judge(against_bound(0.01), rate(9, 1'000), nobody, 12).is == judgement::pass);
+  CHECK(judge(against_bound(0.01), rate(11, 1'000), nobody, 12).is == judgement::pass);
+  CHECK(judge(against_bound(0), rate(0, 1'000), nobody, 12).is == judgement::pass);
+}
+
+TEST_CASE("values are compared by their means and how much they vary") {
+  metric_policy latency{.name = "latency", .kind = metric_kind::value, .ratio = 1.2, .least = 20};
+  CHECK(judge(latency, samples(10, 2, 40), samples(10, 2, 40), 12).is == judgement::pass);
+  CHECK(judge(latency, samples(20, 2, 40), samples(10, 2, 40), 12).is == judgement::fail);
+  CHECK(judge(latency, samples(13, 9, 40), samples(10, 9, 40), 12).is == judgement::pass);
+  CHECK(judge(latency, samples(20, 2, 19), samples(10, 2, 40), 12).is == judgement::inconclusive);
+  CHECK(judge(latency, samples(5, 0, 40), samples(4, 0, 40), 12).is == judgement::fail);
+}
+
+TEST_CASE("the more looks, the surer a failure has to be") {
+  auto candidate = rate(9, 400);
+  auto live = rate(40, 7'600);
+  CHECK(judge(against_live(), candidate, live, 1).is == judgement::fail);
+  CHECK(judge(against_live(), candidate, live, 1000).is == judgement::pass);
+}
+
+TEST_CASE("a candidate that equals live is rarely called worse") {
+  // A thousand canaries of 400 requests beside 7,600 of live, both failing 1 %, each looked at ten times.
+  std::uint64_t state = 42;
+  auto dice = [&] {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    return static_cast<double>(state >> 11) / static_cast<double>(1ULL << 53);
+  };
+  int failed = 0;
+  for (int run = 0; run < 1000; ++run) {
+    double mine = 0, lives = 0;
+    bool caught = false;
+    for (int look = 1; look <= 10; ++look) {
+      for (int n = 0; n < 40; ++n) mine += dice() < 0.01;
+      for (int n = 0; n < 760; ++n) lives += dice() < 0.01;
+      caught |=
+          judge(against_live(), rate(mine, look * 40), rate(lives, look * 760), 10).is == judgement::fail;
+    }
+    failed += caught;
+  }
+  CHECK(failed <= 20);  // one in a hundred is what the confidence allows
+}
+
+TEST_CASE("what was counted before the step, and before a restart, is not the step's") {
+  measurement m;
+  m.add(metric_kind::rate, {70, 1'000});
+  CHECK(m.count() == 0);
+  m.add(metric_kind::rate, {71, 1'100});
+  CHECK(m.count() == 100);
+  CHECK(m.failures() == 1);
+  m.add(metric_kind::rate, {2, 50});  // began anew
+  CHECK(m.count() == 150);
+  CHECK(m.failures() == 3);
+}
+
+TEST_CASE("a reading that is no use is told from one that is") {
+  CHECK(why_unusable(metric_kind::rate, {1, 2}).empty());
+  CHECK(why_unusable(metric_kind::value, {1}).empty());
+  CHECK(why_unusable(metric_kind::value, {1, 2, 3}).empty());
+  for (metric_reading const& bad :
+       {metric_reading{}, {1}, {1, 2, 3}, {2, 1}, {-1, 5}, {NAN, 1}, {1, INFINITY}})
+    CHECK_FALSE(why_unusable(metric_kind::rate, bad).empty());
+  CHECK_FALSE(why_unusable(metric_kind::value, {}).empty());
+}
