@@ -18,7 +18,7 @@ struct perform_with {
   void operator()(act::run_command const& a) const { to.commands.run(a.command); }
   void operator()(act::cancel_command const& a) const { to.commands.cancel(a.command); }
   void operator()(act::split_traffic const& a) const { to.traffic.split(a.split); }
-  void operator()(act::settle_traffic const& a) const { to.traffic.settle(a.generation); }
+  void operator()(act::settle_traffic const& a) const { to.traffic.settle(a.generation, a.by); }
   void operator()(act::close_slots const& a) const { to.traffic.close_slots(a.generation); }
   void operator()(act::remove_slots const& a) const { to.traffic.remove_slots(a.generation); }
   void operator()(act::reopen_listener const& a) const { to.traffic.reopen(a.listener, a.slot); }

@@ -46,6 +46,7 @@ struct split_traffic {
 };
 struct settle_traffic {  // of a generation that lost it
   generation_number generation{};
+  instant by{};  // then its processes are told to drain in any case
 };
 struct close_slots {  // its processes were told to drain: what they leave waiting moves on
   generation_number generation{};

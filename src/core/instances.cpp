@@ -68,11 +68,11 @@ bool is_settling(generation const& g) {
   return std::ranges::any_of(g.instances, [](auto const& i) { return i.phase == instance_phase::settling; });
 }
 
-// Its slots may be closed from now on: whoever could take from them was told to leave.
+// Slots close before their takers are told: a datagram that comes after the word would be read by nobody.
 void end_settling(turn& t, generation& g) {
+  if (g.policy.steered) t.perform(act::close_slots{g.number});
   for (auto& i : g.instances)
     if (i.phase == instance_phase::settling) tell_to_drain(t, g, i);
-  if (g.policy.steered) t.perform(act::close_slots{g.number});
 }
 
 void requeue(turn& t, generation const& g, instance& i, std::string why) {
@@ -194,11 +194,13 @@ void dismiss(turn& t, generation& g, rollout_number by) {
   g.dismissed_by = by;
   g.dismissed_at = t.now;
   bool succeeded = t.s.lifecycle == lifecycle::running;  // else there is nobody to leave traffic to
-  for (auto& i : g.instances) dismiss(t, g, i, succeeded ? g.policy.settle : duration{});
-  if (is_settling(g))
-    t.perform(act::settle_traffic{g.number});
-  else if (g.policy.steered)
-    t.perform(act::close_slots{g.number});
+  duration settle = succeeded ? g.policy.settle : duration{};
+  bool settles = settle > duration::zero() && std::ranges::any_of(g.instances, [](auto const& i) {
+                   return i.phase == instance_phase::ready;
+                 });
+  if (g.policy.steered && !settles) t.perform(act::close_slots{g.number});
+  for (auto& i : g.instances) dismiss(t, g, i, settle);
+  if (settles) t.perform(act::settle_traffic{g.number, t.now + settle});
   bool running = std::ranges::any_of(g.instances, [](auto const& i) { return i.is_running(); });
   if (running)
     t.tell(

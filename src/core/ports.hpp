@@ -31,7 +31,8 @@ struct command_runner {
 struct traffic {
   virtual ~traffic() = default;
   virtual void split(traffic_split const&) = 0;
-  virtual void settle(generation_number) = 0;        // → traffic_settled, unless its slots are removed before
+  // → traffic_settled, unless its slots are removed before
+  virtual void settle(generation_number, instant by) = 0;
   virtual void close_slots(generation_number) = 0;   // as soon as nobody takes from them any more
   virtual void remove_slots(generation_number) = 0;  // now; what waits in them moves to the split's fallback
   // → listener_replaced where it cannot be opened again

@@ -9,6 +9,7 @@ namespace {
 constexpr duration glance{10};          // between two looks at a queue in which something waits
 constexpr duration first_patience{40};  // then it is asked who holds it, twice as late each time
 constexpr duration longest_nap{1'000};  // between two looks at UDP flows
+constexpr duration last_reads{50};      // of datagrams that came before the flows moved
 
 // How long UDP flows must stay silent from now on; zero when they have been for long enough.
 duration still_to_be_silent(steered_listener const& l, generation_number g) {
@@ -37,9 +38,10 @@ result<std::unique_ptr<leaving_slots>> leaving_slots::create(loop& on, post to_e
   return made;
 }
 
-void leaving_slots::settle(generation_number g, std::vector<steered_listener*> const& listeners) {
+void leaving_slots::settle(generation_number g, instant by, std::vector<steered_listener*> const& listeners) {
   for (auto* l : listeners)
-    slots_.push_back({.listener = l, .of = g, .key = ++last_key_, .look_at = loop::now()});
+    slots_.push_back(
+        {.listener = l, .of = g, .key = ++last_key_, .look_at = loop::now(), .move_at = by - 2 * last_reads});
   settling_.push_back(g);
   look();
 }
@@ -48,7 +50,10 @@ void leaving_slots::close(generation_number g, std::vector<steered_listener*> co
   forget(g);
   instant now = loop::now();
   for (auto* l : listeners) {
-    if (l->settings().type != socket_type::stream) continue;  // what a UDP socket has cannot move
+    if (l->settings().type != socket_type::stream) {  // what its socket has cannot move, what comes can
+      if (auto shut = l->shut(g); !shut) report_(shut.error().message());
+      continue;
+    }
     slots_.push_back({.listener = l,
                       .of = g,
                       .key = ++last_key_,
@@ -72,16 +77,27 @@ void leaving_slots::look() {
   instant now = loop::now();
   for (auto& s : slots_) {
     if (s.resting || s.look_at > now) continue;
-    if (s.listener->settings().type == socket_type::stream) {
+    if (s.listener->settings().type == socket_type::stream)
       look_at_queue(s);
-      continue;
-    }
-    duration rest_of_silence = still_to_be_silent(*s.listener, s.of);
-    s.resting = rest_of_silence == duration{};
-    s.look_at = now + std::min(rest_of_silence, longest_nap);
+    else
+      look_at_flows(s);
   }
   tell_settled();
   arm();
+}
+
+void leaving_slots::look_at_flows(slot& s) {
+  instant now = loop::now();
+  duration silence = still_to_be_silent(*s.listener, s.of);
+  if (s.moved || silence == duration{}) {
+    s.resting = true;
+  } else if (now >= s.move_at) {
+    if (auto shut = s.listener->shut(s.of); !shut) report_(shut.error().message());
+    s.moved = true;
+    s.look_at = now + last_reads;
+  } else {
+    s.look_at = std::min({now + silence, now + longest_nap, s.move_at});
+  }
 }
 
 void leaving_slots::look_at_queue(slot& s) {

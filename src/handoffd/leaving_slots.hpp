@@ -27,8 +27,9 @@ class leaving_slots {
   // A queue in which something waits and that nobody holds, or that has not shrunk for so long, moves on.
   void set_retire_after(duration d) { retire_after_ = d; }
 
-  // Tells traffic_settled once nothing waits in any of the generation's slots and its UDP flows are silent.
-  void settle(generation_number, std::vector<steered_listener*> const& listeners);
+  // Tells traffic_settled once nothing waits in any of the generation's slots and its UDP flows are silent;
+  // shortly before `by`, flows that are not are given to others.
+  void settle(generation_number, instant by, std::vector<steered_listener*> const& listeners);
 
   // From now on whoever could take from the slots has been told to leave.
   void close(generation_number, std::vector<steered_listener*> const& listeners);
@@ -44,6 +45,8 @@ class leaving_slots {
     bool closing = false;
     instant look_at{};  // not before; never while it is watched for an arrival
     bool resting = false;
+    instant move_at{};  // UDP: flows that are not silent by then belong to others
+    bool moved = false;
     std::uint32_t waiting = 0;  // as seen last
     instant since{};            // that many
     duration patience{};        // until it is asked who holds it
@@ -52,6 +55,7 @@ class leaving_slots {
   leaving_slots(loop& on, post to_engine, is_held held, report tell);
   void look();
   void look_at_queue(slot&);
+  void look_at_flows(slot&);
   void rest(slot&);
   void move_on(slot&, char const* why);
   void tell_settled();

@@ -63,7 +63,7 @@ class listener_table final : public traffic {
   void restore_backlogs();
 
   void split(traffic_split const&) override;
-  void settle(generation_number) override;
+  void settle(generation_number, instant by) override;
   void close_slots(generation_number) override;
   void remove_slots(generation_number) override;
   void reopen(std::size_t listener, generation_number slot) override;

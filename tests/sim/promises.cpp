@@ -112,6 +112,11 @@ void world::check_traffic() {
     expect(one.open || leaves, "1: a slot that was shut is opened again");
     expect(leaves || !one.closing, "1: only who leaves loses its slots");
     expect(g != nullptr, "7: no slot is forgotten");
+    bool somebody_takes = std::ranges::any_of(processes_, [&](auto const& p) {
+      return p.id.generation == one.of && p.now == condition::ready && !p.was_told;
+    });
+    expect(!one.closing || !somebody_takes,
+           "1: slots are closed when whoever takes from them is told to leave");
   }
   if (stop_asked_) return;
   auto may_serve = [&](generation_number n) {

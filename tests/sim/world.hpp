@@ -153,7 +153,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   void run(command const&) override;
   void cancel(command_number) override;
   void split(traffic_split const&) override;
-  void settle(generation_number) override;
+  void settle(generation_number, instant by) override;
   void close_slots(generation_number) override;
   void remove_slots(generation_number) override;
   void reopen(std::size_t listener, generation_number) override;
