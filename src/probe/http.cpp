@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 
 #include <array>
+#include <cstring>
 #include <memory>
 
 namespace handoff::probe {
@@ -16,7 +17,7 @@ using string_list = std::unique_ptr<curl_slist, decltype(&::curl_slist_free_all)
 
 struct exchange {
   options const& asked;
-  unique_fd connection;  // until curl takes it
+  unique_fd socket{};  // until curl takes it
   CURL* curl = nullptr;
   std::size_t header_bytes = 0;
   std::string body{};
@@ -51,12 +52,15 @@ std::size_t take_body(char* bytes, std::size_t, std::size_t size, void* with) {
   return e.knows_enough ? 0 : size;
 }
 
-curl_socket_t give_connection(void* with, curlsocktype, curl_sockaddr*) {
+// Sends curl to our target, with our socket. What it was going to connect to is no address of anybody.
+curl_socket_t give_socket(void* with, curlsocktype, curl_sockaddr* to) {
   auto& e = *static_cast<exchange*>(with);
-  return e.connection ? e.connection.release() : CURL_SOCKET_BAD;
+  if (!e.socket) return CURL_SOCKET_BAD;
+  to->family = e.asked.address.family();
+  to->addrlen = e.asked.address.length;
+  std::memcpy(&to->addr, e.asked.address.get(), e.asked.address.length);  // curl has room for any
+  return e.socket.release();
 }
-
-int is_connected(void*, curl_socket_t, curlsocktype) { return CURL_SOCKOPT_ALREADY_CONNECTED; }
 
 // ---- the request
 
@@ -89,13 +93,18 @@ void ask_for_nothing_else(CURL* curl) {
   ::curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 }
 
-void use_our_connection(CURL* curl, exchange& e, curl_slist* nowhere) {
-  // The host of the URL is for the request and the certificate. Nothing is looked up: curl is sent to an
-  // address that it never connects to, since it is given a connection.
+// The host of the URL is for the request and the certificate alone: nothing is looked up.
+void go_to_target(CURL* curl, exchange& e, curl_slist* nowhere) {
+  auto const* local = std::get_if<unix_address>(&e.asked.target.address);
+  if (local != nullptr) {
+    bool abstract = local->path.starts_with('@');
+    ::curl_easy_setopt(curl, abstract ? CURLOPT_ABSTRACT_UNIX_SOCKET : CURLOPT_UNIX_SOCKET_PATH,
+                       local->path.c_str() + abstract);
+    return;
+  }
   ::curl_easy_setopt(curl, CURLOPT_CONNECT_TO, nowhere);
-  ::curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, &give_connection);
+  ::curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, &give_socket);
   ::curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, &e);
-  ::curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, &is_connected);
 }
 
 void set_request(CURL* curl, options const& o, curl_slist* headers) {
@@ -115,6 +124,11 @@ std::string describe(CURLcode code, exchange const& e, char const* details) {
   if (e.headers_too_long)
     return "the headers are longer than " + std::to_string(most_header_bytes / 1024) + " KiB";
   if (code == CURLE_OPERATION_TIMEDOUT) return timed_out(e.asked);
+  long number = 0;
+  ::curl_easy_getinfo(e.curl, CURLINFO_OS_ERRNO, &number);
+  if (code == CURLE_COULDNT_CONNECT && number != 0)
+    return os_trouble("connecting",
+                      static_cast<int>(number));  // curl would name the address that it thinks of
   return *details == '\0' ? ::curl_easy_strerror(code) : details;
 }
 
@@ -132,9 +146,12 @@ trouble judge(exchange const& e) {
 }  // namespace
 
 trouble probe_http(options const& o, deadline until) {
-  auto connected = connect_to(o, until);
-  if (!connected) return connected.error();
-  exchange e{.asked = o, .connection = std::move(*connected)};
+  exchange e{.asked = o};
+  if (o.address.family() != AF_UNIX) {
+    auto socket = open_socket(o);
+    if (!socket) return socket.error();
+    e.socket = std::move(*socket);
+  }
   easy_handle curl(::curl_easy_init(), &::curl_easy_cleanup);
   if (!curl) return "curl cannot be used";
   e.curl = curl.get();
@@ -142,7 +159,7 @@ trouble probe_http(options const& o, deadline until) {
   auto headers = list_of(o.request.headers);
   auto nowhere = list_of({"::127.0.0.1:"});
   ask_for_nothing_else(e.curl);
-  use_our_connection(e.curl, e, nowhere.get());
+  go_to_target(e.curl, e, nowhere.get());
   set_request(e.curl, o, headers.get());
   ::curl_easy_setopt(e.curl, CURLOPT_ERRORBUFFER, details.data());
   ::curl_easy_setopt(e.curl, CURLOPT_HEADERFUNCTION, &take_header);

@@ -16,22 +16,23 @@ namespace {
 // No event tells that a peer accepted: the kernel is asked again after a while that grows.
 constexpr int first_pause = 1, longest_pause = 50;  // milliseconds
 
-std::string os_trouble(char const* doing, int number = errno) {
-  return error{std::error_code(number, std::generic_category()), doing}.message();
-}
-
 // poll(2) for one descriptor, again when a signal came; whether there was something.
 bool wait_for(int fd, short what, int milliseconds) {
   pollfd watched{fd, what, 0};
   return ::poll(&watched, 1, milliseconds) > 0;
 }
 
-std::expected<unique_fd, std::string> own_socket(options const& o) {
-  unique_fd fd(o.socket ? *o.socket : ::socket(o.address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd) return std::unexpected(os_trouble("making a socket"));
-  int flags = ::fcntl(fd.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) < 0)
-    return std::unexpected(os_trouble("preparing the socket"));
+std::expected<unique_fd, std::string> connect_to(options const& o, deadline until) {
+  auto fd = open_socket(o);
+  if (!fd) return fd;
+  if (::connect(fd->get(), o.address.get(), o.address.length) == 0) return fd;
+  if (errno != EINPROGRESS) return std::unexpected(os_trouble("connecting"));
+  while (!wait_for(fd->get(), POLLOUT, remaining(until)))
+    if (remaining(until) == 0) return std::unexpected(timed_out(o));
+  int outcome = 0;
+  socklen_t length = sizeof outcome;
+  if (::getsockopt(fd->get(), SOL_SOCKET, SO_ERROR, &outcome, &length) < 0) outcome = errno;
+  if (outcome != 0) return std::unexpected(os_trouble("connecting", outcome));
   return fd;
 }
 
@@ -44,18 +45,16 @@ int remaining(deadline until) {
 
 std::string timed_out(options const& o) { return "timed out after " + duration_text(o.request.timeout); }
 
-std::expected<unique_fd, std::string> connect_to(options const& o, deadline until) {
-  auto fd = own_socket(o);
-  if (!fd) return fd;
-  if (::connect(fd->get(), o.address.get(), o.address.length) == 0) return fd;
-  // A Unix socket whose queue is full says EAGAIN, and no event tells when there is room.
-  if (errno != EINPROGRESS) return std::unexpected(os_trouble("connecting"));
-  while (!wait_for(fd->get(), POLLOUT, remaining(until)))
-    if (remaining(until) == 0) return std::unexpected(timed_out(o));
-  int outcome = 0;
-  socklen_t length = sizeof outcome;
-  if (::getsockopt(fd->get(), SOL_SOCKET, SO_ERROR, &outcome, &length) < 0) outcome = errno;
-  if (outcome != 0) return std::unexpected(os_trouble("connecting", outcome));
+std::string os_trouble(char const* doing, int saved_errno) {
+  return error{std::error_code(saved_errno, std::generic_category()), doing}.message();
+}
+
+std::expected<unique_fd, std::string> open_socket(options const& o) {
+  unique_fd fd(o.socket ? *o.socket : ::socket(o.address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return std::unexpected(os_trouble("making a socket"));
+  int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) < 0)
+    return std::unexpected(os_trouble("preparing the socket"));
   return fd;
 }
 

@@ -1,4 +1,4 @@
-// The connection of a probe, and the probe that is content with one.
+// The socket and the time of a probe, and the probe that is content with a connection.
 #pragma once
 
 #include <base/error.hpp>
@@ -20,8 +20,11 @@ int remaining(deadline);
 // "timed out after 2s"
 std::string timed_out(options const&);
 
-// A connected socket that does not block.
-std::expected<unique_fd, std::string> connect_to(options const&, deadline);
+// "connecting: Connection refused"
+std::string os_trouble(char const* doing, int saved_errno = errno);
+
+// The socket to connect with, which does not block.
+std::expected<unique_fd, std::string> open_socket(options const&);
 
 // Why a probe failed, in one line; nothing when it passed.
 using trouble = std::optional<std::string>;

@@ -22,19 +22,19 @@ bool is_tcp(listener_settings const& l) {
 
 // Why nobody knows which generation answers there; empty when that can be ruled.
 std::string why_shared(listener_settings const& l, sharing how) {
-  auto const* address = std::get_if<inet_address>(&l.address);
   if (std::holds_alternative<systemd_address>(l.address)) return "it is adopted from systemd";
-  if (address == nullptr) return "it is a Unix socket";
-  if (address->port == 0) return "its port is whatever is free";
+  if (std::holds_alternative<unix_address>(l.address)) return "it is a Unix socket";
   if (how == sharing::shared) return "sharing = \"shared\"";
   return l.steer ? "" : "steer = false";
 }
 
-std::string objection(listener_settings const& l, sharing how) {
+std::string objection(listener_settings const& l, sharing how, probe_kind kind) {
   std::string who = quoted(l.name);
   if (std::string why = why_shared(l, how); !why.empty())
     return who + " is shared by all generations (" + why + "), so that nobody knows which one answers";
   if (!is_tcp(l)) return who + " is no TCP listener";
+  if (kind == probe_kind::tcp && l.options.defer_accept)
+    return who + " has 'defer-accept', and this probe sends nothing";
   bool comes_over_loopback = l.options.interface.empty() || l.options.interface == "lo";
   return comes_over_loopback ? ""
                              : who + " takes only what comes from " + quoted(l.options.interface) +
@@ -81,7 +81,7 @@ void check_listener(written_probe const& at, config_node const* named, settings 
   if (found == all.end())
     return object("a probe needs a TCP listener, and there is none: use " + std::string(at.instead));
   probe.listener = found->name;
-  if (std::string why = objection(*found, value.rollout.sharing); !why.empty())
+  if (std::string why = objection(*found, value.rollout.sharing, probe.kind); !why.empty())
     object(why + ": use " + std::string(at.instead));
 }
 

@@ -62,6 +62,10 @@ class ProbedCase(harness.TestCase):
     def wait_for_helpers(self, s):
         harness.poll_until(lambda: harness.children(s.process.pid) == s.pids(), "the last helper to be gone")
 
+    def wait_for_descriptors(self, s, most):
+        """Our own calls have one each, which handoffd closes in its time."""
+        harness.poll_until(lambda: len(harness.descriptors(s.process.pid)) <= most, f"{most} descriptors")
+
 
 class Ready(ProbedCase):
     def test_a_service_is_ready_once_it_answers_well(self):
@@ -180,7 +184,8 @@ class Checks(ProbedCase):
 
         # There is room for some thirty rules: were one left of each, the probes would fail.
         before = bake_for(20)
-        self.assertEqual(bake_for(200), before)
+        bake_for(200)
+        self.wait_for_descriptors(s, before)
 
     def test_upgrades_can_be_aborted_while_a_probe_hangs(self):
         s = self.supervise(CHECK.replace("header =", 'probe-timeout = "5m", header =') + 'timeout = "5m"\n')
@@ -195,7 +200,9 @@ class Checks(ProbedCase):
             return len(harness.descriptors(s.process.pid))
 
         before = hang_and_abort(2)
-        self.assertEqual([hang_and_abort(n) for n in range(3, 8)], [before] * 5)
+        for generation in range(3, 8):
+            hang_and_abort(generation)
+        self.wait_for_descriptors(s, before)
 
     def test_a_missing_helper_is_named(self):
         s = harness.Supervisor(self, self.configuration(CHECK), start=False,
