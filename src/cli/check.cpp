@@ -50,6 +50,10 @@ std::string_view to_string(readiness when) {
       return "it says so (READY=1)";
     case readiness::exec:
       return "a command says so";
+    case readiness::http:
+      return "it answers a request";
+    case readiness::tcp:
+      return "it accepts a connection";
     case readiness::alive:
       return "it has lived for a while";
   }

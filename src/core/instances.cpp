@@ -133,13 +133,16 @@ void bite(turn& t, generation& g, instance& i, std::string const& what) {
   if (g.role == role::candidate) roll_back(t, what);
 }
 
+// ": what the last probe found".
+std::string because(instance const& i) { return i.probe_failure.empty() ? "" : ": " + i.probe_failure; }
+
 void expire(turn& t, generation& g, instance& i) {
   switch (i.phase) {
     case instance_phase::launching:
     case instance_phase::starting:
       if (i.phase == instance_phase::starting && g.policy.when == readiness::alive && i.probe_at <= t.now)
         return make_ready(t, i);
-      if (i.until <= t.now) miss(t, g, i, "not ready in " + spell(t.now - i.launched_at));
+      if (i.until <= t.now) miss(t, g, i, "not ready in " + spell(t.now - i.launched_at) + because(i));
       break;
     case instance_phase::ready:
       if (i.watchdog && i.watchdog_due <= t.now) bite(t, g, i, "watchdog: silent for " + spell(*i.watchdog));
@@ -169,6 +172,7 @@ void launch(turn& t, generation& g, instance& i) {
   i.until = t.now + g.policy.ready_timeout;
   i.watchdog = g.policy.watchdog;
   i.probe_at = {};
+  i.probe_failure.clear();
   t.perform(act::launch{i.id});
 }
 
@@ -277,7 +281,7 @@ void expire_instances(turn& t) {
 
 void run_due_probes(turn& t) {
   for (auto& g : t.s.generations) {
-    if (g.policy.when != readiness::exec || g.role == role::draining) continue;
+    if (!is_probed(g.policy.when) || g.role == role::draining) continue;
     for (auto& i : g.instances) {
       bool due = i.phase == instance_phase::starting && i.probe == command_number{} && i.probe_at <= t.now;
       if (!due) continue;
@@ -293,6 +297,8 @@ void end_of_probe(turn& t, instance_id const& id, std::optional<std::string> con
   if (i == nullptr || i->phase != instance_phase::starting) return;
   i->probe = {};
   if (!failure) return make_ready(t, *i);
+  // One that was cut off at the ready deadline knows less than those before it.
+  if (t.now < i->until || i->probe_failure.empty()) i->probe_failure = *failure;
   i->probe_at = t.now + owner(t, id)->policy.probe_interval;
 }
 

@@ -32,6 +32,7 @@ constexpr std::size_t steps = 64;               // of a canary
 constexpr std::size_t routes = 32;
 constexpr std::uint32_t restart_burst = 10'000;           // crashes within a window
 constexpr std::uint32_t forgiven_failures = 10'000;       // of a check, in a row
+constexpr std::size_t probe_headers = 32;                 // that one probe sends
 constexpr duration longest{std::chrono::hours(24 * 30)};  // of any configured duration
 }  // namespace limit
 
@@ -89,7 +90,36 @@ std::string to_string(listener_settings const&);  // "0.0.0.0:80", "[::]:80", "u
 
 // ---- the service: frozen at the birth of a generation
 
-enum class readiness { notify, exec, alive };
+enum class probe_kind { http, tcp };
+
+struct status_range {  // of HTTP, both ends included
+  std::uint16_t first = 200;
+  std::uint16_t last = 399;
+  bool operator==(status_range const&) const = default;
+};
+
+// One request to the generation under test, and what shall come of it.
+struct probe_settings {
+  probe_kind kind = probe_kind::http;
+  std::string listener;  // by name; the first TCP one when none is written
+  duration timeout = std::chrono::seconds(2);
+  // All that follows: probe_kind::http.
+  std::string path = "/";
+  status_range status;
+  std::string body;                  // a text that the body must contain; empty: any
+  std::vector<std::string> headers;  // "Name: value"
+  std::string host;                  // empty: the address
+  bool tls = false;
+  bool verify = true;  // the certificate
+  bool operator==(probe_settings const&) const = default;
+};
+
+enum class readiness { notify, exec, alive, http, tcp };
+
+// Whether a command of ours finds out: its own, or a probe's.
+constexpr bool is_probed(readiness when) {
+  return when == readiness::exec || when == readiness::http || when == readiness::tcp;
+}
 
 struct ready_settings {
   readiness when = readiness::notify;
@@ -97,8 +127,9 @@ struct ready_settings {
   duration extend_max =
       std::chrono::minutes(10);  // EXTEND_TIMEOUT_USEC reaches no further than this after launch
   command_line command;          // readiness::exec: ready when it exits 0
-  duration interval = std::chrono::milliseconds(500);  // readiness::exec: between two runs
+  duration interval = std::chrono::milliseconds(500);  // is_probed(): between two runs
   duration alive_for = std::chrono::seconds(1);        // readiness::alive
+  std::optional<probe_settings> probe;                 // readiness::http, readiness::tcp
   bool operator==(ready_settings const&) const = default;
 };
 
@@ -214,11 +245,12 @@ bool needs_steering(rollout_settings const&);
 
 struct check_settings {
   std::string name;
-  command_line command;
+  command_line command;  // either this or a probe
   duration interval = std::chrono::seconds(1);
   duration timeout = std::chrono::seconds(10);
   std::uint32_t failures = 0;  // failed runs in a row that are forgiven
   bool during_bake = false;
+  std::optional<probe_settings> probe;
   bool operator==(check_settings const&) const = default;
 };
 

@@ -31,7 +31,7 @@ void consider(earliest& e, instance const& i, readiness when, bool launcher_is_f
       if (launcher_is_free) e.consider(i.until);
       break;
     case instance_phase::starting:
-      if (when == readiness::alive || (when == readiness::exec && i.probe == command_number{}))
+      if (when == readiness::alive || (is_probed(when) && i.probe == command_number{}))
         e.consider(i.probe_at);
       e.consider(i.until);
       break;

@@ -35,8 +35,9 @@ struct instance {
       trying_since;                  // launches that failed for want of resources are tried again since then
   instant watchdog_due{};            // when ready and watched
   std::optional<duration> watchdog;  // WATCHDOG_USEC= may change it
-  command_number probe{};            // readiness::exec: the run in flight
-  instant probe_at{};                // readiness::exec: the next run; readiness::alive: ready then
+  command_number probe{};            // is_probed(): the run in flight
+  instant probe_at{};                // is_probed(): the next run; readiness::alive: ready then
+  std::string probe_failure;         // is_probed(): why it is not ready yet
   std::uint32_t failures = 0;        // in a row
   std::uint32_t restarts = 0;
   handoff::stopping stopped = stopping::no;

@@ -1,31 +1,53 @@
 #include "command_table.hpp"
 
-#include <os/launch.hpp>
+#include <os/steered_listener.hpp>
 
+#include <handoffd/probe_command.hpp>
 #include <unistd.h>
 
+#include <algorithm>
 #include <locale>
 #include <sstream>
 
 namespace handoff {
 
 struct command_table::running {
+  explicit running(listener_table& l) : listeners(l) {}
+  ~running() { leave_way(); }
+  running(running const&) = delete;
+  running& operator=(running const&) = delete;
+
+  // False when a probe may have come to another generation than the one that it was for.
+  bool leave_way() {
+    bool reached = !way || listeners.close_probe(*way);
+    way.reset();
+    return reached;
+  }
+
+  listener_table& listeners;
   process child;
   unique_fd channel;
   std::unique_ptr<output_pipe> output;
+  std::optional<listener_table::probe_way> way;  // a probe's
   std::optional<std::string> launch_failure;
   watch channel_watch, process_watch;
 };
 
 namespace {
 
+// Each has a rule in the steering program; many instances may become ready at once.
+constexpr std::size_t most_probes_at_once = 16;
+static_assert(most_probes_at_once <= most_probes);
+
 bool succeeded(exit_status const& status) {
   return status.how == exit_status::kind::exited && status.number == 0;
 }
 
-// "exited 1: the last line it wrote".
-std::string describe_failure(exit_status const& status, output_pipe const& output) {
+// "exited 1: the last line it wrote"; of a probe that line alone.
+std::string describe_failure(exit_status const& status, output_pipe const& output, bool is_probe) {
   auto last = output.tail(1);
+  bool says_why = is_probe && status.how == exit_status::kind::exited && status.number == 1;
+  if (says_why && !last.empty()) return last.back();
   return last.empty() ? to_string(status) : to_string(status) + ": " + last.back();
 }
 
@@ -43,36 +65,57 @@ std::vector<double> numbers_of(output_pipe const& output) {
 
 }  // namespace
 
-command_table::command_table(surroundings const& around, describe d)
-    : around_(around), describe_(std::move(d)) {}
+command_table::command_table(surroundings const& around, listener_table& listeners, std::string const& helper,
+                             describe d)
+    : around_(around),
+      listeners_(listeners),
+      helper_(pinned_executable::open(helper)),
+      describe_(std::move(d)) {}
 command_table::~command_table() = default;
 
+// ---- starting
+
 void command_table::run(command const& c) {
-  if (auto started = start(c); !started)
-    around_.post(command_finished{c.number, started.error().message(), {}});
+  auto what = describe_(c);
+  if (what && what->probe && probes() >= most_probes_at_once) return waiting_.push_back(c);
+  auto started = what ? start(c, *what) : result<>(std::unexpected(what.error()));
+  if (!started) around_.post(command_finished{c.number, started.error().message(), {}});
 }
 
-result<> command_table::start(command const& c) {
-  auto what = describe_(c);
-  if (!what) return std::unexpected(what.error());
-  account who = what->of->identity;
-  if (!what->user.empty()) {
-    auto named = resolve_account(what->user, {}, {});
+std::size_t command_table::probes() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(running_, [](auto const& r) { return r.second->way.has_value(); }));
+}
+
+void command_table::start_waiting() {
+  while (!waiting_.empty() && probes() < most_probes_at_once) {
+    command next = waiting_.front();
+    waiting_.pop_front();
+    run(next);
+  }
+}
+
+result<> command_table::start(command const& c, description const& what) {
+  account who = what.of->identity;
+  if (!what.user.empty()) {
+    auto named = resolve_account(what.user, {}, {});
     if (!named) return std::unexpected(named.error());
     who = std::move(*named);
   }
-  auto r = std::make_unique<running>();
-  auto level = c.what == command::purpose::metric ? log_level::debug : log_level::info;
+  auto r = std::make_unique<running>(listeners_);
+  if (what.probe)
+    if (auto opened = open_way(*r, c, what); !opened) return opened;
+  command_line line = r->way ? probe_command(*what.probe, r->way->near.target) : what.command;
+  // The last words of a probe or a metric are its verdict; told again and again they would be noise.
+  bool repeats = r->way || c.what == command::purpose::metric;
+  auto level = repeats ? log_level::debug : log_level::info;
   auto pipe = output_pipe::create(
       around_.events, who.user.value_or(::getuid()),
-      [this, level, name = what->command[0]](std::string line) { around_.log(level, name + ": " + line); });
+      [this, level, name = line[0]](std::string said) { around_.log(level, name + ": " + said); });
   if (!pipe) return std::unexpected(pipe.error());
   r->output = std::move(pipe->reader);
-  launch_spec spec = command_launch(*what->of, who, {what->command, what->environment, {}});
-  spec.has_output = true;
-  auto bytes = encode_launch(spec);
-  if (!bytes) return std::unexpected(bytes.error());
-  auto started = launch(around_.launcher, *bytes, {.output = pipe->service_end.get(), .listeners = {}});
+  auto started =
+      launch_with(*r, command_launch(*what.of, who, {line, what.environment, {}}), pipe->service_end.get());
   if (!started) return std::unexpected(started.error());
   r->child = process(started->pid, std::move(started->pidfd));
   r->channel = std::move(started->channel);
@@ -82,6 +125,37 @@ result<> command_table::start(command const& c) {
   }
   running_.emplace(c.number, std::move(r));
   return {};
+}
+
+result<> command_table::open_way(running& r, command const& c, description const& what) {
+  if (!helper_) return std::unexpected(error(helper_.error()).during("handoff-probe"));
+  auto const& known = what.of->listeners;
+  auto named = std::ranges::find(known, what.probe->listener, &named_listener::name);
+  if (named == known.end())
+    return plain_failure("this generation has no listener '" + what.probe->listener + "'");
+  auto way = listeners_.open_probe(named->listener, c.generation);
+  if (!way) return std::unexpected(std::move(way.error()));
+  r.way = std::move(*way);
+  return {};
+}
+
+// A probe gets its socket, and nothing of the service's environment, which its libraries would obey.
+result<launched_process> command_table::launch_with(running const& r, launch_spec spec, int output) const {
+  launch_descriptors descriptors{.output = output, .listeners = {}};
+  spec.has_output = true;
+  int const socket = r.way ? r.way->near.fd.get() : -1;
+  if (r.way) {
+    spec.environment.clear();
+    spec.executable_path = helper_->path();
+    spec.has_executable = true;
+    spec.by_descriptor = helper_->by_descriptor();
+    spec.listeners = 1;
+    descriptors.executable = helper_->descriptor();
+    descriptors.listeners = {&socket, 1};
+  }
+  auto bytes = encode_launch(spec);
+  if (!bytes) return std::unexpected(std::move(bytes.error()));
+  return launch(around_.launcher, *bytes, descriptors);
 }
 
 result<> command_table::watch_over(running& r, command_number n) {
@@ -119,18 +193,22 @@ void command_table::ended(command_number n) {
   auto status = r.child.reap();
   exit_status how = status && *status ? **status : exit_status{};
   std::optional<std::string> trouble = r.launch_failure;
-  if (!trouble && !succeeded(how)) trouble = describe_failure(how, *r.output);
+  if (!trouble && !succeeded(how)) trouble = describe_failure(how, *r.output, r.way.has_value());
+  if (!r.leave_way() && !trouble) trouble = "the service shut its listener meanwhile";
   auto numbers = numbers_of(*r.output);
   running_.erase(n);
   around_.post(command_finished{n, std::move(trouble), std::move(numbers)});
+  start_waiting();
 }
 
 // Killed with its group; the general reaper collects it, since nobody wants to know any more.
 void command_table::cancel(command_number n) {
+  std::erase_if(waiting_, [&](command const& c) { return c.number == n; });
   auto found = running_.find(n);
   if (found == running_.end()) return;
   (void)found->second->child.kill_group();
   running_.erase(found);
+  start_waiting();
 }
 
 std::vector<pid_t> command_table::pids() const {

@@ -1,9 +1,14 @@
-// Hooks, checks and probes: short-lived commands of the operator, run as the service's user (or the one a
-// hook names), their last words kept for the verdict.
+// Hooks, checks and probes: short-lived commands of the operator, or our own handoff-probe, run as the
+// service's user (or the one a hook names), their last words kept for the verdict.
 #pragma once
 
-#include <handoffd/instance_table.hpp>
+#include <os/executable.hpp>
+#include <os/launch.hpp>
 
+#include <handoffd/instance_table.hpp>
+#include <handoffd/listener_table.hpp>
+
+#include <deque>
 #include <map>
 #include <memory>
 
@@ -13,13 +18,16 @@ class command_table final : public command_runner {
  public:
   struct description {
     command_line command;
-    std::string user;  // empty: the service's
+    std::optional<probe_settings> probe;  // in place of a command
+    std::string user;                     // empty: the service's
     std::vector<std::string> environment;
     release const* of = nullptr;
   };
   using describe = std::function<result<description>(command const&)>;
 
-  command_table(surroundings const&, describe);
+  // `helper` is the path of handoff-probe: pinned now, so that an upgrade of the package cannot pair us with
+  // a newer one.
+  command_table(surroundings const&, listener_table&, std::string const& helper, describe);
   ~command_table() override;
 
   void run(command const&) override;
@@ -28,14 +36,21 @@ class command_table final : public command_runner {
 
  private:
   struct running;
-  result<> start(command const&);
+  result<> start(command const&, description const&);
+  result<> open_way(running&, command const&, description const&);
+  result<launched_process> launch_with(running const&, launch_spec, int output) const;
+  void start_waiting();
+  std::size_t probes() const;
   result<> watch_over(running&, command_number);
   void read_report(command_number);
   void ended(command_number);
 
   surroundings around_;
+  listener_table& listeners_;
+  result<pinned_executable> helper_;
   describe describe_;
   std::map<command_number, std::unique_ptr<running>> running_;
+  std::deque<command> waiting_;  // probes beyond those that may run at once
 };
 
 }  // namespace handoff

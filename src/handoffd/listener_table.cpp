@@ -1,5 +1,7 @@
 #include "listener_table.hpp"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <random>
 
@@ -248,6 +250,31 @@ auto listener_table::summary(std::vector<named_listener> const& listeners) const
       all.not_steered = "listener '" + l.name + "' is shared (" + d.why_shared() + ")";
   }
   return all;
+}
+
+// ---- probes
+
+auto listener_table::open_probe(std::size_t number, generation_number to) -> result<probe_way> {
+  auto found = entries_.find(number);
+  auto* group = found == entries_.end() ? nullptr : found->second.way_in.steered();
+  if (group == nullptr || !group->fd(to))
+    return plain_failure("generation " + std::to_string(handoff::number(to)) +
+                         " has no listener of its own to be probed at");
+  auto near = bind_probe(group->settings());
+  if (!near) return std::unexpected(std::move(near.error()));
+  if (auto ruled = group->add_probe(near->from, to); !ruled) return std::unexpected(ruled.error());
+  return probe_way{std::move(*near), number, to, found->second.reopened};
+}
+
+bool listener_table::close_probe(probe_way const& way) {
+  auto found = entries_.find(way.listener);
+  auto* group = found == entries_.end() ? nullptr : found->second.way_in.steered();
+  if (group == nullptr) return false;
+  if (auto removed = group->remove_probe(way.near.from); !removed) report_(removed.error().message());
+  auto slot = group->fd(way.to);
+  if (!slot || found->second.reopened != way.reopened) return false;
+  pollfd door{*slot, 0, 0};  // hangs up when a service shut it
+  return ::poll(&door, 1, 0) == 0;
 }
 
 // ---- what services do to listeners

@@ -6,6 +6,7 @@
 #include <core/event.hpp>
 #include <core/ports.hpp>
 #include <os/hangup_watch.hpp>
+#include <os/probe_socket.hpp>
 
 #include <handoffd/door.hpp>
 #include <handoffd/leaving_slots.hpp>
@@ -53,6 +54,21 @@ class listener_table final : public traffic {
     std::string not_steered;  // the first that should be and is not, and why; empty when there is none
   };
   sharing_summary summary(std::vector<named_listener> const&) const;
+  // Why all generations share it; empty where each has a slot.
+  std::string const& why_not_steered(std::size_t listener) const {
+    return entries_.at(listener).way_in.why_shared();
+  }
+
+  // The way of one probe: what connects from its socket reaches that generation, until it is closed.
+  struct probe_way {
+    probe_socket near;
+    std::size_t listener = 0;
+    generation_number to{};
+    std::uint32_t reopened = 0;  // how often the listener was, before
+  };
+  result<probe_way> open_probe(std::size_t listener, generation_number to);
+  // Returns whether the generation could be reached all the while. When not, another one may have answered.
+  bool close_probe(probe_way const&);
 
   int fd(std::size_t listener, generation_number g) const { return entries_.at(listener).way_in.fd(g); }
   std::string name(std::size_t listener) const;

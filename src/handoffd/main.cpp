@@ -13,9 +13,10 @@ namespace {
 
 constexpr int failed = 1, invalid_use = 2;
 
-std::string launcher_path() {
-  char const* other = std::getenv("HANDOFF_EXEC");
-  return other != nullptr ? other : HANDOFF_LIBEXEC "/handoff-exec";
+// A program of ours that handoffd runs, from elsewhere when `variable` says so.
+std::string helper_path(char const* variable, char const* installed) {
+  char const* other = std::getenv(variable);
+  return other != nullptr ? other : installed;
 }
 
 int complain(std::string const& what, int code) {
@@ -46,7 +47,9 @@ int main(int count, char** arguments) {
     for (auto const& problem : configuration.error()) complain(problem, invalid_use);
     return invalid_use;
   }
-  auto made = handoff::supervisor::create({path, launcher_path(), std::move(*configuration)});
+  auto made = handoff::supervisor::create({path, helper_path("HANDOFF_EXEC", HANDOFF_LIBEXEC "/handoff-exec"),
+                                           helper_path("HANDOFF_PROBE", HANDOFF_LIBEXEC "/handoff-probe"),
+                                           std::move(*configuration)});
   if (!made) return complain(made.error().message(), failed);
   (*made)->run();
   return 0;

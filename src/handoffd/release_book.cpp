@@ -38,8 +38,6 @@ duration settle_time(service_settings const& s, listener_table::sharing_summary 
   return shared.any_steered ? std::min(for_queues, s.drain.timeout) : duration{};
 }
 
-}  // namespace
-
 std::string why_not(rollout_settings const& wanted, listener_table::sharing_summary const& listeners) {
   if (!needs_steering(wanted)) return {};
   std::string what = "[rollout] strategy '" + std::string(to_string(wanted.strategy)) + "' needs steering";
@@ -47,6 +45,31 @@ std::string why_not(rollout_settings const& wanted, listener_table::sharing_summ
     what = "[rollout] sticky and route need steering";
   if (!listeners.not_steered.empty()) return what + ", and " + listeners.not_steered;
   return listeners.any_steered ? "" : what + ", and no listener is steered";
+}
+
+// A probe that is to ask one generation needs a listener where each has a slot.
+std::string why_not(probe_settings const& probe, listener_table const& table,
+                    std::vector<named_listener> const& known) {
+  auto named = std::ranges::find(known, probe.listener, &named_listener::name);
+  if (named == known.end()) return "there is no listener '" + probe.listener + "'";
+  std::string const& why = table.why_not_steered(named->listener);
+  if (why.empty()) return {};
+  return "listener '" + probe.listener + "' is shared (" + why + "), so that nobody knows who answers";
+}
+
+}  // namespace
+
+std::string why_not(settings const& wanted, listener_table const& table,
+                    std::vector<named_listener> const& known) {
+  if (auto why = why_not(wanted.rollout, table.summary(known)); !why.empty()) return why;
+  auto const& ready = wanted.service.ready;
+  if (std::string why = ready.probe ? why_not(*ready.probe, table, known) : ""; !why.empty())
+    return "[ready] when = '" + std::string(ready.when == readiness::http ? "http" : "tcp") + "': " + why +
+           ": use when = 'exec' or 'notify'";
+  for (auto const& check : wanted.checks)
+    if (std::string why = check.probe ? why_not(*check.probe, table, known) : ""; !why.empty())
+      return "[[check]] '" + check.name + "': " + why + ": use 'command'";
+  return {};
 }
 
 std::expected<settings, problems> read_configuration(std::string const& path) {
@@ -82,7 +105,7 @@ std::expected<release, verdict> release_book::make_from_file(generation_number n
   // Last of all that can fail: who is refused leaves no listener behind.
   auto listeners = listeners_.configure(read->listeners, read->rollout.sharing);
   if (!listeners) return refuse(listeners.error().message());
-  if (auto why = handoff::why_not(read->rollout, listeners_.summary(*listeners)); !why.empty()) {
+  if (auto why = handoff::why_not(*read, listeners_, *listeners); !why.empty()) {
     (void)listeners_.configure(current_.listeners, current_.rollout.sharing);
     return refuse(why);
   }
@@ -126,6 +149,11 @@ auto release_book::reload() -> std::expected<std::vector<std::string>, refusal> 
   if (read->service != current_.service || read->listeners != current_.listeners)
     return std::unexpected(refusal{
         "what shapes a launch has changed ([service], [ready], [drain] or a listener): use upgrade", {}});
+  // The same ones: this only asks for them.
+  auto listeners = listeners_.configure(current_.listeners, current_.rollout.sharing);
+  if (!listeners) return std::unexpected(refusal{listeners.error().message(), {}});
+  if (auto why = handoff::why_not(*read, listeners_, *listeners); !why.empty())
+    return std::unexpected(refusal{why, {}});
   std::vector<std::string> sections;
   if (read->restart != current_.restart) sections.emplace_back("restart");
   if (read->rollout != current_.rollout) sections.emplace_back("rollout");

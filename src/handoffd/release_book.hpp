@@ -20,8 +20,8 @@ namespace handoff {
 // What stands against a configuration: lines "FILE:LINE:COLUMN: what".
 using problems = std::vector<std::string>;
 
-// Why a rollout cannot be as configured, with listeners as they are; empty when it can.
-std::string why_not(rollout_settings const&, listener_table::sharing_summary const&);
+// Why rollouts and probes cannot be as configured, with listeners as they are; empty when they can.
+std::string why_not(settings const&, listener_table const&, std::vector<named_listener> const&);
 
 // Reads and validates a configuration file.
 std::expected<settings, problems> read_configuration(std::string const& path);

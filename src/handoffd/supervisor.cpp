@@ -125,10 +125,9 @@ result<> supervisor::parts::open_doors() {
       std::move(adopted));
   if (!made) return std::unexpected(made.error());
   listeners = std::move(*made);
-  auto const& how = options.first.rollout;
-  auto opened = listeners->configure(options.first.listeners, how.sharing);
+  auto opened = listeners->configure(options.first.listeners, options.first.rollout.sharing);
   if (!opened) return std::unexpected(opened.error());
-  if (auto why = why_not(how, listeners->summary(*opened)); !why.empty()) return plain_failure(why);
+  if (auto why = why_not(options.first, *listeners, *opened); !why.empty()) return plain_failure(why);
   if (listeners->left_over() > 0)
     write(log_level::warning,
           "systemd passed " + std::to_string(listeners->left_over()) + " sockets that no listener names");
@@ -152,7 +151,8 @@ result<> supervisor::parts::hire() {
       instance_table::create(around(), *listeners, [this](generation_number g) { return releases->find(g); });
   if (!made) return std::unexpected(made.error());
   instances = std::move(*made);
-  commands = std::make_unique<command_table>(around(), [this](command const& c) { return describe(c); });
+  commands = std::make_unique<command_table>(around(), *listeners, options.probe,
+                                             [this](command const& c) { return describe(c); });
   clock = std::make_unique<loop_clock>(*events, poster());
 
   auto state_directory = state_directory_path();
@@ -274,6 +274,7 @@ result<command_table::description> supervisor::parts::describe(command const& c)
     case command::purpose::check:
       if (c.check >= now.checks.size()) return plain_failure("the check is no longer configured");
       d.command = now.checks[c.check].command;
+      d.probe = now.checks[c.check].probe;
       d.environment.push_back("HANDOFF_CHECK=" + now.checks[c.check].name);
       break;
     case command::purpose::metric:
@@ -283,6 +284,7 @@ result<command_table::description> supervisor::parts::describe(command const& c)
       break;
     case command::purpose::probe:
       d.command = of->service.ready.command;
+      d.probe = of->service.ready.probe;
       d.environment.push_back("HANDOFF_INSTANCE=" + std::to_string(c.instance.index));
       if (auto pid = instances->main_pid(c.instance))
         d.environment.push_back("MAINPID=" + std::to_string(*pid));

@@ -12,6 +12,7 @@ namespace handoff {
 struct supervisor_options {
   std::string configuration;  // absolute path
   std::string launcher;       // handoff-exec
+  std::string probe;          // handoff-probe
   settings first;             // what the configuration says at the start
 };
 

@@ -2,6 +2,7 @@
 
 #include <wire/config_address.hpp>
 #include <wire/config_metric.hpp>
+#include <wire/config_probe.hpp>
 #include <wire/config_reader.hpp>
 #include <wire/config_rollout.hpp>
 
@@ -168,18 +169,21 @@ grammar<listener_settings> const& listener_keys() {
 
 grammar<ready_settings> const& ready_keys() {
   using r = ready_settings;
-  static grammar<r> const keys{
+  static grammar<r> const own{
       {"when", &r::when,
-       choice<readiness>(
-           {{"notify", readiness::notify}, {"exec", readiness::exec}, {"alive", readiness::alive}},
-           {"listening", "http", "tcp"})},
+       choice<readiness>({{"notify", readiness::notify},
+                          {"exec", readiness::exec},
+                          {"http", readiness::http},
+                          {"tcp", readiness::tcp},
+                          {"alive", readiness::alive}},
+                         {"listening"})},
       {"timeout", &r::timeout, time(moment)},
       {"extend-max", &r::extend_max, time(moment)},
       {"command", &r::command, command},
       {"interval", &r::interval, time(moment)},
       {"for", &r::alive_for, time(moment)},
-      key<r>::later("path", "it supports when = 'notify', 'exec' or 'alive'"),
   };
+  static grammar<r> const keys = with_probe_keys(own);
   return keys;
 }
 
@@ -203,18 +207,20 @@ grammar<restart_settings> const& restart_keys() {
   return keys;
 }
 
+probe_settings& http_of(check_settings& c) { return c.probe.emplace(); }
+probe_settings& tcp_of(check_settings& c) { return c.probe.emplace(probe_settings{.kind = probe_kind::tcp}); }
+
 grammar<check_settings> const& check_keys() {
   using c = check_settings;
-  constexpr std::string_view instead = "it supports checks that run a 'command'";
   static grammar<c> const keys{
       {"name", &c::name, text(label)},
-      {"command", &c::command, command, presence::required},
+      {"command", &c::command, command},
+      key<c>::nested("http", http_of, http_probe_keys, "[[check]] http"),
+      key<c>::nested("tcp", tcp_of, tcp_probe_keys, "[[check]] tcp"),
       {"interval", &c::interval, time(moment)},
       {"timeout", &c::timeout, time(moment)},
       {"failures", &c::failures, whole(0U, limit::forgiven_failures)},
       {"during-bake", &c::during_bake, flag},
-      key<c>::later("http", instead),
-      key<c>::later("path", instead),
   };
   return keys;
 }
@@ -329,6 +335,7 @@ std::vector<std::string> configuration_keys() {
   add_names(names, "route", route_keys());
   add_names(names, "check", check_keys());
   add_names(names, "metric", metric_keys());
+  add_names(names, "http", http_probe_keys());
   add_names(names, "hooks", hooks_keys());
   add_names(names, "hooks", hook_keys());
   add_names(names, "control", control_keys());

@@ -121,20 +121,13 @@ std::optional<steering_wish> steering_wish_of(section_rules const& rules, rollou
   return std::nullopt;
 }
 
-// What the section says its listener is can be trusted: everything that matters was readable.
-bool is_clear(section_rules const& rules) {
-  bool one_place = (find(rules.table, "address") == nullptr) != (find(rules.table, "from") == nullptr);
-  return one_place && rules.meant("address") && rules.meant("from") && rules.meant("type") &&
-         rules.meant("steer");
-}
-
 void check_steered_listeners(config_node const& file, settings const& value, section_rules const& rollout,
                              steering_wish const& wish) {
   config_list const& nodes = tables_of(file, "listener");
   if (nodes.empty() || value.listeners.size() != nodes.size()) return;
   auto is_inet = [](auto const& l) { return std::holds_alternative<inet_address>(l.address); };
   for (config_node const& node : nodes) {
-    if (!is_clear({node, "[[listener]]", rollout.report})) return;
+    if (!is_clear_listener({node, "[[listener]]", rollout.report})) return;
   }
   if (std::ranges::none_of(value.listeners, [&](auto const& l) { return is_inet(l) && l.steer; })) {
     rollout.object(

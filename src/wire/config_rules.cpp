@@ -1,6 +1,7 @@
 #include "config_rules.hpp"
 
 #include <wire/config_metric.hpp>
+#include <wire/config_probe_rules.hpp>
 #include <wire/config_rollout_rules.hpp>
 #include <wire/config_section_rules.hpp>
 #include <wire/config_values.hpp>
@@ -20,7 +21,7 @@ void check_ready(section_rules const& rules, ready_settings& ready) {
   if (rules.meant("when")) {
     bool exec = ready.when == readiness::exec;
     rules.only(exec, "command", "when = \"exec\"");
-    rules.only(exec, "interval", "when = \"exec\"");
+    rules.only(is_probed(ready.when), "interval", "when = \"exec\", \"http\" or \"tcp\"");
     rules.only(ready.when == readiness::alive, "for", "when = \"alive\"");
     config_node const* when = rules.given("when");
     if (exec && when && !find(rules.table, "command"))
@@ -203,6 +204,7 @@ void check_rules(config_node const& file, settings& value, config_report& report
   check_rollout(file, value, report);
   check_checks(file, value.checks, report);
   config::check_metrics(file, value.metrics, report);
+  check_probes(file, value, report);
   if (auto const* control = find(file, "control")) {
     section_rules rules{*control, "[control]", report};
     rules.together("allow", "group");

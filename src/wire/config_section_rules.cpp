@@ -26,6 +26,12 @@ void section_rules::together(std::string_view key, std::string_view needed) cons
   if (node && !find(table, needed)) object(*node, key, "needs " + quoted(needed) + " beside it");
 }
 
+bool is_clear_listener(section_rules const& rules) {
+  bool one_place = (find(rules.table, "address") == nullptr) != (find(rules.table, "from") == nullptr);
+  return one_place && rules.meant("address") && rules.meant("from") && rules.meant("type") &&
+         rules.meant("steer");
+}
+
 config_list const& tables_of(config_node const& file, std::string_view name) {
   static config_list const none;
   config_node const* node = find(file, name);

@@ -24,6 +24,9 @@ struct section_rules {
   void together(std::string_view key, std::string_view needed) const;
 };
 
+// What the section says its listener is can be trusted: everything that matters was readable.
+bool is_clear_listener(section_rules const&);
+
 // The tables of [[name]]; none when it is something else.
 config_list const& tables_of(config_node const& file, std::string_view name);
 

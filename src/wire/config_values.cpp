@@ -110,6 +110,28 @@ result<std::uint32_t> parse_percentage(std::string_view text) {
   return static_cast<std::uint32_t>(*value);
 }
 
+result<status_range> parse_status_range(std::string_view text) {
+  auto code = [](std::string_view& rest) -> std::optional<std::uint16_t> {
+    auto value = take_number(rest);
+    bool valid = value && *value >= 100 && *value <= 599;
+    return valid ? std::optional(static_cast<std::uint16_t>(*value)) : std::nullopt;
+  };
+  auto first = code(text);
+  auto last = first;
+  if (first && text.starts_with('-')) {
+    text.remove_prefix(1);
+    last = code(text);
+  }
+  if (!first || !last || !text.empty() || *last < *first)
+    return plain_failure("expected a status from 100 to 599, or a range such as \"200-399\"");
+  return status_range{*first, *last};
+}
+
+std::string status_text(status_range range) {
+  std::string first = std::to_string(range.first);
+  return range.first == range.last ? first : first + "-" + std::to_string(range.last);
+}
+
 result<int> parse_signal(std::string_view text) {
   static constexpr std::array<std::pair<std::string_view, int>, 9> signals{{{"TERM", SIGTERM},
                                                                             {"INT", SIGINT},

@@ -27,6 +27,11 @@ result<std::uint32_t> parse_mode(std::string_view text);
 // "25%": a whole number from 0 to 100.
 result<std::uint32_t> parse_percentage(std::string_view text);
 
+// "204" or "200-399": codes of HTTP from 100 to 599.
+result<status_range> parse_status_range(std::string_view text);
+// What parse_status_range reads as the same.
+std::string status_text(status_range);
+
 // "SIGTERM" or "TERM": a signal that can ask a process to end.
 result<int> parse_signal(std::string_view text);
 

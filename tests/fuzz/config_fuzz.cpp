@@ -97,6 +97,36 @@ void check_steering(settings const& value) {
   }
 }
 
+// What a probe asks is one generation's alone, and fits into a request.
+void check_probe(settings const& value, probe_settings const& probe) {
+  auto const* to = [&]() -> listener_settings const* {
+    for (auto const& l : value.listeners)
+      if (l.name == probe.listener) return &l;
+    return nullptr;
+  }();
+  require(to != nullptr && to->steer && to->type == socket_type::stream);
+  auto const* address = std::get_if<inet_address>(&to->address);
+  require(address != nullptr && address->port != 0 && value.rollout.sharing != sharing::shared);
+  require(in_bounds(probe.timeout) && probe.timeout > duration{0});
+  auto again = parse_status_range(status_text(probe.status));
+  require(again && *again == probe.status);
+  auto breaks_a_line = [](char c) { return static_cast<unsigned char>(c) < ' '; };
+  require(probe.path.starts_with('/') && std::ranges::none_of(probe.path, breaks_a_line));
+  require(probe.path.find(' ') == std::string::npos && probe.headers.size() <= limit::probe_headers);
+  for (auto const& header : probe.headers) require(std::ranges::none_of(header, breaks_a_line));
+  require(probe.host.find_first_of("/ @\r\n") == std::string::npos);
+}
+
+void check_probes(settings const& value) {
+  auto const& ready = value.service.ready;
+  require(ready.probe.has_value() == (ready.when == readiness::http || ready.when == readiness::tcp));
+  if (ready.probe) check_probe(value, *ready.probe);
+  for (check_settings const& check : value.checks) {
+    require(!check.name.empty() && check.command.empty() == check.probe.has_value());
+    if (check.probe) check_probe(value, *check.probe);
+  }
+}
+
 void check_settings_in_bounds(settings const& value) {
   service_settings const& service = value.service;
   require(!service.name.empty() && service.name.size() <= limit::name_length && service.name[0] != '.');
@@ -118,7 +148,7 @@ void check_settings_in_bounds(settings const& value) {
   }
   check_rollout(value.rollout, service.instances);
   check_steering(value);
-  for (check_settings const& check : value.checks) require(!check.name.empty() && !check.command.empty());
+  check_probes(value);
   require(value.hooks.size() <= hook_kinds);
 }
 

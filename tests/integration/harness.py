@@ -22,6 +22,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 HANDOFFD = os.path.join(BUILD, "src", "handoffd")
 HANDOFF = os.path.join(BUILD, "src", "handoff")
 HANDOFF_EXEC = os.path.join(BUILD, "src", "handoff-exec")
+HANDOFF_PROBE = os.path.join(BUILD, "src", "handoff-probe")
 DEMO_SERVICE = os.path.join(BUILD, "src", "handoff-demo-service")
 LOAD = os.path.join(BUILD, "tests", "handoff-load")
 SERVICES = os.path.join(SOURCE, "tests", "integration", "services")
@@ -164,6 +165,7 @@ class Supervisor:
             "HANDOFF_RUNTIME_DIR": os.path.join(self.directory, "run"),
             "HANDOFF_STATE_DIR": os.path.join(self.directory, "state"),
             "HANDOFF_EXEC": HANDOFF_EXEC,
+            "HANDOFF_PROBE": HANDOFF_PROBE,
             **(environment or {}),
         }
         self.wrapper = list(wrapper)

@@ -38,7 +38,9 @@ rules random_rules(dice& d) {
   rules r;
   auto& g = r.now.generation;
   g.instances = 1 + static_cast<std::uint32_t>(d.below(3));
-  g.when = d.one_in(4) ? readiness::alive : d.one_in(4) ? readiness::exec : readiness::notify;
+  g.when = d.one_in(4)   ? readiness::alive
+           : d.one_in(4) ? (d.one_in(2) ? readiness::exec : readiness::http)
+                         : readiness::notify;
   if (d.one_in(4)) g.watchdog = duration(10'000);
   g.steered = !d.one_in(4);
   if (g.steered) g.settle = d.one_in(4) ? g.drain_timeout : duration(250);

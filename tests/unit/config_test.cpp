@@ -328,7 +328,7 @@ TEST_CASE("keys that depend on each other are checked together") {
       {"[restart]\nbackoff = \"2s..1s\"", "the first duration is longer than the second"},
       {"[restart]\nbackoff = \"0s..1s\"", "from 1ms to 30d"},
       {"[rollout]\nmax-draining = 0", "from 1 to 64"},
-      {"[[check]]", "f:8:1: [[check]] needs 'command'\n"},
+      {"[[check]]", "f:8:1: [[check]] needs 'command', 'http' or 'tcp'\n"},
       {"[[check]]\ncommand = [\"/x\"]\n[[check]]\nname = \"check 1\"\ncommand = [\"/x\"]\n[[check]]\nname = "
        "\"check 1\"\n"
        "command = [\"/x\"]",
@@ -349,12 +349,9 @@ TEST_CASE("keys that depend on each other are checked together") {
 
 TEST_CASE("what only a later version can do is refused in words") {
   auto [rest, message] = GENERATE(table<std::string, std::string>({
-      {"[ready]\nwhen = \"http\"",
-       "'http' is not supported by this version; it supports 'notify', 'exec' or 'alive'"},
-      {"[ready]\nwhen = \"tcp\"", "not supported by this version"},
-      {"[ready]\nwhen = \"listening\"", "not supported by this version"},
-      {"[ready]\npath = \"/healthz\"", "not supported by this version"},
-      {"[[check]]\ncommand = [\"/x\"]\nhttp = \"/\"", "[[check]] http: not supported by this version"},
+      {"[ready]\nwhen = \"listening\"",
+       "'listening' is not supported by this version; it supports 'notify', 'exec', 'http', 'tcp' or "
+       "'alive'"},
       {"[control]\ngroup = \"a\"\nallow = [\"Reexec\"]", "'Reexec' is not supported by this version"},
   }));
   CAPTURE(rest);
@@ -373,7 +370,8 @@ TEST_CASE("{fd:NAME} names a listener") {
 
 TEST_CASE("one mistake is one problem") {
   auto toml =
-      GENERATE(as<std::string>{}, with("", "[ready]\nwhen = \"http\"\ncommand = [\"/x\"]\nfor = \"1s\""),
+      GENERATE(as<std::string>{},
+               with("", "[ready]\nwhen = \"listening\"\ncommand = [\"/x\"]\nfor = \"1s\"\npath = \"/\""),
                with("environment = { A = \"{fd:http}\" }", "[[listener]]\nname = 3\nfrom = \"systemd\""),
                with_listener("name = \"a\"\naddress = \"nonsense\"\nmode = \"0600\""),
                with("", "[ready]\nwhen = \"alive\"\ntimeout = 3\nfor = \"1h\""));

@@ -1,0 +1,13 @@
+// Rules for probes: whom they ask must be one generation alone.
+#pragma once
+
+#include <core/settings.hpp>
+#include <wire/config_tree.hpp>
+
+namespace handoff {
+
+// Checks the probes of [ready] and of each [[check]], gives [ready] one where it needs it, and names the
+// listener where none is written.
+void check_probes(config_node const& file, settings&, config_report&);
+
+}  // namespace handoff

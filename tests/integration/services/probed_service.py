@@ -1,0 +1,88 @@
+"""A small HTTP service whose health is what a test wrote into a file.
+
+/health answers with what stands in $PROBED/health.GENERATION: a status, "hang" (no answer), "big" (a body of 100 MB); 200
+where there is no such file. Who asked is written to $PROBED/asked.GENERATION. Any other path is answered at once. It
+speaks TLS where $PROBED/key.pem exists, and says READY=1 unless its argument is "silent".
+"""
+
+import http.server
+import os
+import signal
+import socket
+import ssl
+import sys
+import threading
+
+directory = os.environ["PROBED"]
+generation = os.environ["HANDOFF_GENERATION"]
+asked = open(os.path.join(directory, f"asked.{generation}"), "a", buffering=1)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        if self.path != "/health":
+            return self.answer(200)
+        asked.write(f"{self.client_address[0]} {self.headers['Host']} {self.headers['X-Asker']}\n")
+        try:
+            with open(os.path.join(directory, f"health.{generation}")) as f:
+                health = f.read()
+        except FileNotFoundError:
+            health = "200"
+        if health == "hang":
+            threading.Event().wait()
+        self.answer(int(health)) if health != "big" else self.answer(200, 100 << 20)
+
+    def answer(self, status, size=None):
+        body = f"generation {generation}: {'well' if status == 200 else 'unwell'}\n".encode()
+        self.send_response(status)
+        self.send_header("X-Handoff-Generation", generation)
+        self.send_header("Content-Length", str(size or len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        sent = len(body)
+        try:
+            while size and sent < size:
+                sent += self.wfile.write(b"x" * min(65536, size - sent))
+        except OSError:
+            self.close_connection = True
+            with open(os.path.join(directory, "swallowed"), "w") as f:
+                f.write(str(sent))
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        pass
+
+
+def serve(listener):
+    server = Server(("", 0), Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    if os.path.exists(os.path.join(directory, "key.pem")):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem"))
+        server.socket = context.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    return server
+
+
+servers = [serve(socket.socket(fileno=3 + n)) for n in range(int(os.environ["LISTEN_FDS"]))]
+leaving = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: leaving.set())
+if sys.argv[1:] != ["silent"]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+leaving.wait()
+for server in servers:
+    server.shutdown()  # no more are accepted; those that were are answered
+for thread in threading.enumerate():
+    if thread not in (threading.main_thread(),) and "process_request" in thread.name:
+        thread.join(2)
