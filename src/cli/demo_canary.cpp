@@ -5,7 +5,7 @@
 #include <cli/demo_canary_view.hpp>
 #include <cli/demo_screen.hpp>
 #include <cli/demo_supervisor.hpp>
-#include <cli/status_view.hpp>
+#include <cli/durations.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -68,7 +68,7 @@ class canary_play {
   std::unique_ptr<load::generator> run_;  // ends before the supervisor
   std::int64_t began_ns_ = 0;
   canary_story story_;
-  unsigned live_ = first_version;
+  unsigned live_ = first_version, tried_ = first_version;
   bool settled_ = true;
 };
 
@@ -132,6 +132,7 @@ result<> canary_play::stay(duration time) {
 
 // Returns when the rollout is over, however it ended.
 result<> canary_play::release_version(unsigned version) {
+  tried_ = version;
   settled_ = false;
   tell("released", version,
        version == bad_version
@@ -177,23 +178,24 @@ void canary_play::hear(json const& event) {
     live_ = version;
     took(full_weight, "");
   }
-  if (kind == "verdict" && ours) hear_verdict(event);
+  if (kind == "verdict") hear_verdict(event);
   if (kind == "settled") settled_ = true;
 }
 
 void canary_play::hear_verdict(json const& event) {
-  auto version = static_cast<unsigned>(*whole(event, "generation"));
+  unsigned version = tried_;  // a refused one has no generation
   auto verdict = raw_text(event, "verdict");
   auto moment = load::monotonic_ns();
   count();
   story_.judged(version, verdict, text(event, "reason"), moment);
+  settled_ = verdict == "refused";
   if (verdict == "promoted") return tell("verdict", version, fmt::format("version {} is promoted", version));
   story_.split(version, no_weight, live_, moment);
   auto const& counts = story_.counts();
   auto own = story_.of(version).errors;
   tell("verdict", version,
-       fmt::format("version {} is rolled back: {}; {} of all {} requests met an error, {} of them its own",
-                   version, text(event, "reason"), counts.failed, counts.total,
+       fmt::format("version {} is {}: {}; {} of all {} requests met an error, {} of them its own", version,
+                   settled_ ? "refused" : "rolled back", text(event, "reason"), counts.failed, counts.total,
                    own == counts.failed ? "all" : std::to_string(own)));
 }
 
@@ -214,7 +216,9 @@ result<> canary_play::draw() {
   auto status = supervisor_->status();
   if (!status) return std::unexpected(status.error());
   json const& rollout = member(*status, "rollout");
-  std::string doing = rollout.is_object() ? "rollout: " + whereabouts(rollout) : who_serves(*status);
+  std::string doing = fmt::format("version {} serves", live_);
+  if (rollout.is_object()) doing = fmt::format("version {}: {}", tried_, text(rollout, "stage"));
+  if (auto left = span(rollout, "deadline_in_ms")) doing += ", " + humane(*left) + " left";
   screen_.show(canary_picture(story_, doing, out()));
   return {};
 }
@@ -226,12 +230,12 @@ result<canary_story> play(canary_request const& how) {
   if (!screen) return std::unexpected(screen.error());
   scratch place;
   if (place.path().empty()) return os_failure("making a directory for the demonstration");
-  if (!how.json)
-    screen->tell(
-        fmt::format("{} clients, a new connection for each request. A new release gets 5 %, then 25 %, then "
-                    "all traffic, while "
-                    "the metric \"errors\" compares it with the one that serves.",
-                    how.clients));
+  if (!how.json) {
+    screen->tell(fmt::format(
+        "{} clients, a new connection for each request. A new release gets 5 %, then 25 %, then all",
+        how.clients));
+    screen->tell("traffic, while the metric \"errors\" compares it with the one that serves.");
+  }
   return canary_play(how, *screen).perform(*programs, place.path());
 }
 

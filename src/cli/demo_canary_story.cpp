@@ -68,6 +68,7 @@ void canary_story::judged(unsigned version, std::string verdict, std::string rea
 
 void canary_story::count(load::report const& told) {
   counts_ = told.counts;
+  if (rate_ns_ == 0) rate_ns_ = told.started_ns;
   for (release& one : releases_) {
     auto found = told.versions.find(std::to_string(one.version));
     if (found == told.versions.end()) continue;
