@@ -1,11 +1,13 @@
 """The demonstration of a canary: told in a pipe, as JSON and on a terminal, and where it cannot be shown."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import subprocess
+import tempfile
 import termios
 import time
 import unittest
@@ -24,8 +26,8 @@ def command(*options):
     return [harness.HANDOFF, "demo", "--canary", "--hold", HOLD, *options]
 
 
-def run(*options, wrapper=()):
-    return subprocess.run([*wrapper, *command(*options)], env=environment(), capture_output=True, text=True,
+def run(*options, wrapper=(), **more):
+    return subprocess.run([*wrapper, *command(*options)], env=environment(**more), capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=2 * harness.PATIENCE)
 
 
@@ -33,7 +35,7 @@ class DemoCase(unittest.TestCase):
     maxDiff = None
 
     def assert_ends(self, done, code):
-        if "needs root or CAP_BPF" in done.stderr and code == 0:
+        if "needs root or CAP_BPF" in done.stderr:
             self.skipTest(done.stderr.strip())
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
 
@@ -86,9 +88,19 @@ class Told(DemoCase):
         done = run(wrapper=wrapper)
         if not wrapper and done.returncode == 0:
             self.skipTest("everybody may load eBPF here")
-        self.assert_ends(done, 1)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertIn("needs root or CAP_BPF", done.stderr)
         self.assertNotIn("version 2", done.stdout)
+
+    def test_a_bad_release_that_is_not_caught_is_no_success(self):
+        with tempfile.TemporaryDirectory(prefix="handoff-demo-test-") as directory:
+            harmless = os.path.join(directory, "service")
+            with open(harmless, "w") as f:
+                f.write(f'#!/bin/sh\nexec {harness.DEMO_SERVICE} "$1" "$2" "$3" "$4"\n')  # without --fail-every
+            os.chmod(harmless, 0o755)
+            done = run(HANDOFF_DEMO_SERVICE=harmless)
+        self.assert_ends(done, 1)
+        self.assertIn("Version 2 should have been rolled back by the metric, but was: promoted", done.stdout)
 
     def test_what_does_not_go_together_is_refused(self):
         for options in (["--canary", "--upgrades", "3"], ["--hold", "2s"], ["--canary", "--hold", "soon"]):
@@ -105,7 +117,6 @@ class Terminal(DemoCase):
         self.shown = ""
 
         def take_terminal():
-            import fcntl
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(command(), env=environment(), stdin=inner, stdout=inner, stderr=inner,
