@@ -2,22 +2,17 @@
 // handoffd.
 #include <load/generator.hpp>
 
-#include <arpa/inet.h>
 #include <cli/command.hpp>
 #include <cli/connection.hpp>
+#include <cli/demo_canary.hpp>
 #include <cli/demo_host.hpp>
+#include <cli/durations.hpp>
 #include <cli/supervisors.hpp>
 #include <cli/terminal.hpp>
 #include <cli/told.hpp>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -42,18 +37,6 @@ double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::ranges::sort(values);
   return values[values.size() / 2];
-}
-
-result<std::string> free_address() {
-  unique_fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  auto* raw = reinterpret_cast<sockaddr*>(&address);
-  if (!probe || ::bind(probe.get(), raw, length) < 0 || ::getsockname(probe.get(), raw, &length) < 0)
-    return os_failure("looking for a free port");
-  return "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
 }
 
 // Runs one act: load all the time, an upgrade at each beat, a live line of progress.
@@ -175,25 +158,6 @@ void conclude(demo_request const& how, std::vector<act_result> const& acts) {
   for (auto const& note : ours.report.notes) err().line("handoff: " + note.what);
 }
 
-// The directory of one demonstration, removed with it.
-class scratch {
- public:
-  scratch() {
-    std::string name = std::filesystem::temp_directory_path() / "handoff-demo-XXXXXX";
-    if (::mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~scratch() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  scratch(scratch const&) = delete;
-  scratch& operator=(scratch const&) = delete;
-  std::string const& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 result<std::vector<act_result>> perform(demo_request const& how) {
   auto programs = demo_programs::find();
   if (!programs) return std::unexpected(programs.error());
@@ -223,25 +187,49 @@ result<std::vector<act_result>> perform(demo_request const& how) {
 
 }  // namespace
 
+namespace {
+
+ending demonstrate_upgrades(demo_request const& how) {
+  auto acts = perform(how);
+  if (!acts) return tell({ending::failed, acts.error().message()});
+  conclude(how, *acts);
+  return acts->back().report.counts.failed == 0 ? ending::done : ending::failed;
+}
+
+void add_hold(CLI::App& command, CLI::Option* canary, duration& hold) {
+  command.add_option("--hold", "of a canary: how long each step holds (default 6s)")
+      ->type_name("TIME")
+      ->needs(canary)
+      ->check([](std::string const& text) {
+        return read_duration(text) ? std::string() : "expected a time such as 2s, not '" + text + "'";
+      })
+      ->each([&hold](std::string const& text) { hold = *read_duration(text); });
+}
+
+}  // namespace
+
 void add_demo(CLI::App& app, ending& outcome) {
   auto how = std::make_shared<demo_request>();
+  auto canary = std::make_shared<canary_request>();
+  auto wants_canary = std::make_shared<bool>(false);
   auto* command =
       app.add_subcommand("demo", "Show an upgrade under full load beside plain restarts, in 20 seconds");
-  command->add_option("--upgrades", how->upgrades, "how many")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
+  auto* upgrades = command->add_option("--upgrades", how->upgrades, "how many")
+                       ->check(CLI::Range(1, 1000))
+                       ->capture_default_str();
   command->add_option("--clients", how->clients, "requests in flight")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  auto* flag =
+      command->add_flag("--canary", *wants_canary,
+                        "show instead how a bad release is caught and a good one promoted; needs root");
+  flag->excludes(upgrades);
+  add_hold(*command, flag, canary->hold);
   add_json(*command, how->json);
-  command->callback([how, &outcome] {
-    auto acts = perform(*how);
-    if (!acts) {
-      outcome = tell({ending::failed, acts.error().message()});
-      return;
-    }
-    conclude(*how, *acts);
-    outcome = acts->back().report.counts.failed == 0 ? ending::done : ending::failed;
+  command->callback([how, canary, wants_canary, &outcome] {
+    canary->clients = how->clients;
+    canary->json = how->json;
+    outcome = *wants_canary ? demonstrate_canary(*canary) : demonstrate_upgrades(*how);
   });
 }
 

@@ -3,23 +3,12 @@
 
 #include <base/error.hpp>
 
-#include <sys/types.h>
+#include <cli/demo_process.hpp>
 
 #include <memory>
 #include <string>
-#include <vector>
 
 namespace handoff::cli {
-
-// The programs of the demonstration, installed or built.
-struct demo_programs {
-  std::string supervisor;  // handoffd
-  std::string launcher;    // handoff-exec
-  std::string service;     // handoff-demo-service
-
-  // $HANDOFFD, $HANDOFF_EXEC and $HANDOFF_DEMO_SERVICE, else where they were installed.
-  static result<demo_programs> find();
-};
 
 class demo_host {
  public:

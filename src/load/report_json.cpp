@@ -28,6 +28,7 @@ json versions(report const& r) {
   for (auto const& [version, seen] : sorted) {
     out.push_back({{"version", version},
                    {"count", seen.count},
+                   {"errors", seen.errors},
                    {"first_ns", seen.first_ns},
                    {"last_ns", seen.last_ns}});
   }

@@ -50,14 +50,15 @@ void report::failed(std::size_t window_index, failure_note note) {
   if (notes.size() < notes_max) notes.push_back(std::move(note));
 }
 
-bool report::saw(std::string_view version, std::int64_t at_ns) {
+bool report::saw(std::string_view version, std::int64_t at_ns, bool went_well) {
   auto found = versions.find(version);
   if (found == versions.end() && versions.size() >= versions_max)
     found = versions.try_emplace("(more)").first;
   bool is_new = found == versions.end();
   if (is_new) found = versions.emplace(version, version_seen{}).first;
   version_seen& seen = found->second;
-  if (seen.count++ == 0) seen.first_ns = at_ns;
+  if (seen.count + seen.errors == 0) seen.first_ns = at_ns;
+  ++(went_well ? seen.count : seen.errors);
   seen.last_ns = at_ns;
   return is_new;
 }
@@ -68,6 +69,7 @@ void report::merge(report const& other) {
     auto [mine, is_new] = versions.try_emplace(version, seen);
     if (is_new) continue;
     mine->second.count += seen.count;
+    mine->second.errors += seen.errors;
     mine->second.first_ns = std::min(mine->second.first_ns, seen.first_ns);
     mine->second.last_ns = std::max(mine->second.last_ns, seen.last_ns);
   }

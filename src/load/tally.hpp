@@ -38,7 +38,9 @@ struct counters {
 };
 
 struct version_seen {
-  std::uint64_t count = 0;
+  std::uint64_t count = 0;  // requests that went well
+  std::uint64_t errors =
+      0;  // complete replies that tell the version but are not a 200 with what was expected
   std::int64_t first_ns = 0;
   std::int64_t last_ns = 0;
 };
@@ -72,7 +74,7 @@ struct report {
   void succeeded(std::size_t window_index, std::int64_t latency_ns);
   void failed(std::size_t window_index, failure_note note);
   // True when the version was not seen before.
-  bool saw(std::string_view version, std::int64_t at_ns);
+  bool saw(std::string_view version, std::int64_t at_ns, bool went_well = true);
   void merge(report const&);
 
  private:

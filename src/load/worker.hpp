@@ -87,8 +87,9 @@ class worker {
   bool retry_on_new_connection(client&);
   void hold_back(client&, bool own);
   void succeed(client&, std::string_view version, bool keep_connection);
-  void fail(client&, failure_kind, std::string_view what);
+  void fail(client&, failure_kind, std::string_view what, std::string_view version = {});
   void release(client&, bool keep_connection);
+  std::string_view version_of(client const&) const;
   std::string_view version_in(std::string_view text) const;
 
   plan const& plan_;

@@ -190,13 +190,13 @@ void worker::read_datagrams(client& c) {
 }
 
 void worker::reply_complete(client& c) {
+  auto version = version_of(c);
   if (c.reply.status() != 200)
-    return fail(c, failure_kind::wrong, "status " + std::to_string(c.reply.status()));
+    return fail(c, failure_kind::wrong, "status " + std::to_string(c.reply.status()), version);
   if (c.reply.body().find(plan_.expect) == std::string_view::npos) {
-    return fail(c, failure_kind::wrong, "the body lacks the expected text");
+    return fail(c, failure_kind::wrong, "the body lacks the expected text", version);
   }
-  succeed(c, has_pattern_ ? version_in(c.reply.body()) : c.reply.header(plan_.version_header),
-          !c.reply.server_closes());
+  succeed(c, version, !c.reply.server_closes());
 }
 
 void worker::connection_ended(client& c) {
@@ -251,12 +251,15 @@ void worker::succeed(client& c, std::string_view version, bool keep_connection) 
   release(c, keep_connection && plan_.keep_alive);
 }
 
-void worker::fail(client& c, failure_kind kind, std::string_view what) {
+void worker::fail(client& c, failure_kind kind, std::string_view what, std::string_view version) {
+  std::int64_t now = monotonic_ns();
+  bool is_new = false;
   {
     std::lock_guard lock(mutex_);
-    tally_.failed(window_marks::window_at(marks_, c.planned_ns),
-                  {monotonic_ns(), kind, printable(what, note_max)});
+    tally_.failed(window_marks::window_at(marks_, c.planned_ns), {now, kind, printable(what, note_max)});
+    is_new = !version.empty() && tally_.saw(printable(version, note_max), now, false);
   }
+  if (is_new && plan_.on_version) plan_.on_version(printable(version, note_max), now);
   release(c, false);
 }
 
@@ -264,6 +267,10 @@ void worker::release(client& c, bool keep_connection) {
   if (!keep_connection) c.fd.reset();
   c.now = phase::free;
   free_.push_back(&c);
+}
+
+std::string_view worker::version_of(client const& c) const {
+  return has_pattern_ ? version_in(c.reply.body()) : c.reply.header(plan_.version_header);
 }
 
 std::string_view worker::version_in(std::string_view text) const {

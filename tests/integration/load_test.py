@@ -141,6 +141,14 @@ class Reports(unittest.TestCase):
         report, _ = load(target, "-n", "3", "--version-pattern", "v([0-9]+)")
         self.assertEqual([(v["version"], v["count"]) for v in report["versions"]], [("10", 3)])
 
+    def test_errors_count_for_the_version_that_answered_them(self):
+        failed = (b"HTTP/1.1 500 Internal Server Error\r\nX-Handoff-Generation: 9\r\nContent-Length: 0\r\n\r\n",)
+        report, _ = load(self.server(answer(*failed)), "-n", "3")
+        self.assertEqual([(v["version"], v["count"], v["errors"]) for v in report["versions"]], [("9", 0, 3)])
+        self.assertEqual((report["failed"], report["failures"]["wrong"]), (3, 3))
+        report, _ = load(self.server(answer(b"HTTP/1.1 200 OK\r\nContent-Le")), "-n", "3")
+        self.assertEqual(report["versions"], [])
+
     def test_kept_connections_that_the_server_closes_are_asked_again(self):
         report, code = load(self.server(answer(reply())), "-n", "20", "-c", "1", "--keep-alive")
         self.assertEqual((report["total"], report["failed"], code), (20, 0, 0))

@@ -126,6 +126,7 @@ TEST_CASE("reports of several threads add up") {
   CHECK_FALSE(a.saw("7", 20));
   b.saw("7", 5);
   b.saw("8", 30);
+  b.saw("7", 15, false);
   a.succeeded(0, 1000);
   b.failed(1, {7, failure_kind::reset, "cut"});
   a.failed(0, {9, failure_kind::timeout, "late"});
@@ -136,6 +137,7 @@ TEST_CASE("reports of several threads add up") {
   CHECK(a.versions.find("7")->second.first_ns == 5);
   CHECK(a.versions.find("7")->second.last_ns == 20);
   CHECK(a.versions.find("7")->second.count == 3);
+  CHECK(a.versions.find("7")->second.errors == 1);
   CHECK(a.notes.front().what == "cut");
   CHECK(a.windows[1].failed == 1);
 }
