@@ -228,7 +228,7 @@ struct rollout_settings {
   std::uint32_t max_draining = 3;
   std::uint32_t candidate_restarts = 0;
   duration retire_after = std::chrono::seconds(1);  // a draining generation's queue that stood still so long
-  bool sticky = false;                              // a client stays on the side it came to first
+  bool sticky = false;                              // by the client's address: it changes sides once at most
   std::vector<route> routes;                        // the first that matches decides
   std::vector<canary_step> steps;                   // canary
   std::uint32_t canary_instances = 0;               // canary: to begin with; 0: as the weight needs

@@ -121,6 +121,8 @@ bool waits_for_a_person(rollout const& r) { return r.paused || (is_holding(r) &&
 std::string stage_of(rollout const& r) {
   if (r.phase == rollout_phase::waiting_for_room) return "waiting for a generation to drain";
   if (r.phase == rollout_phase::preparing || r.position >= r.plan.size()) return "preparing";
+  auto const* hold = std::get_if<hold_step>(&r.plan[r.position]);
+  if (hold != nullptr && r.weight) return describe(hold_step{*r.weight, hold->time});  // as set by hand
   return describe(r.plan[r.position]);
 }
 
