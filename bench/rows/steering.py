@@ -84,7 +84,7 @@ def run_statistics():
 
 
 def program_runs(pid):
-    """Nanoseconds and runs of the steering program that this process holds (bpftool shows the same of every program)."""
+    """Nanoseconds and runs of the steering program that this process holds (bpftool shows it of each program)."""
     for path in glob.glob(f"/proc/{pid}/fdinfo/*"):
         with open(path) as f:
             told = dict(line.split(":", 1) for line in f if ":" in line)
@@ -201,7 +201,7 @@ def accuracy(bench):
         farthest = max(farthest, abs(deviation))
         told.append(f"{weight} %: {got[2] / total:.3%} ({deviation:+.1f} σ, {got[2] - replied.get(2, 0):+d} against "
                     "the replies)")
-    yield Line(f"{count * len(weights):,} connections at weights {', '.join(map(str, weights))} %, as the slots counted",
+    yield Line(f"{count * len(weights):,} connections at weights {', '.join(map(str, weights))} %, by the slots",
                "; ".join(told), bar=f"≤ {DEVIATIONS_MAX} σ", met=farthest <= DEVIATIONS_MAX)
 
 
