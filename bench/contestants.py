@@ -60,10 +60,18 @@ class Contestant:
 
 
 class Ours(Contestant):
+    """`sharing` is how its generations share the listener; `rollout` is TOML for that table."""
+
     name = "handoff"
 
+    def __init__(self, bench, service=(), sharing="auto", rollout=""):
+        super().__init__(bench, service)
+        self.sharing = sharing
+        self.rollout = rollout
+
     def launch(self):
-        self.supervisor = self.bench.supervisor(self.service, self.address)
+        extra = f'[rollout]\nsharing = "{self.sharing}"\n{self.rollout}\n'
+        self.supervisor = self.bench.supervisor(self.service, self.address, extra)
         self.process = self.supervisor.process
         # Nobody watches the events: reading them in Python would cost what the others do not pay.
         self.supervisor.events.connection.socket.shutdown(socket.SHUT_RDWR)
@@ -75,8 +83,41 @@ class Ours(Contestant):
         self.supervisor.stop()
 
     def queued(self):
-        """How many connections wait in the accept queue."""
-        return self.supervisor.status()["listeners"][0]["queued"]
+        """How many connections wait in the accept queues: the listener's, or those of its slots."""
+        listener = self.supervisor.status()["listeners"][0]
+        return sum(queue["queued"] or 0 for queue in listener["slots"] or [listener])
+
+
+class Canary(Ours):
+    """Two generations side by side, the candidate at a weight that stays."""
+
+    name = "canary"
+
+    def __init__(self, bench, weight, service=()):
+        rollout = f'strategy = "canary"\nsteps = [{{ weight = {weight}, pause = true }}]\n'
+        super().__init__(bench, service, "steered", rollout)
+
+    def start(self):
+        super().start()
+        self.begin()
+
+    def launch(self):
+        super().launch()
+        self.supervisor.events = harness.Events(self.supervisor.socket)  # of one rollout, and then of nothing
+
+    def begin(self):
+        """Starts a candidate, and returns once it holds its weight."""
+        rollout = self.supervisor.call("Upgrade")["rollout"]
+        self.supervisor.events.wait("holding", rollout=rollout)
+        return rollout
+
+    def set_weight(self, weight):
+        self.supervisor.call("SetWeight", weight=weight)
+
+    def counted(self):
+        """The connections of each generation, as the steering program counted them."""
+        slots = self.supervisor.status()["listeners"][0]["slots"]
+        return {slot["generation"]: slot["connections"] for slot in slots}
 
 
 class Floor(Contestant):
@@ -149,6 +190,40 @@ frontend http
     def upgrade(self):
         self.write()
         self.process.send_signal(signal.SIGUSR2)
+
+
+class Split(Contestant):
+    """HAProxy in front of two bare services, which sends a part of the requests to the second one."""
+
+    name = "HAProxy in front"
+
+    def __init__(self, bench, weight):
+        super().__init__(bench)
+        self.weight = weight
+
+    def launch(self):
+        behind = [Restart(self.bench), Restart(self.bench)]
+        for one in behind:
+            one.start()
+        configuration = self.bench.path("split.cfg")
+        with open(configuration, "w") as f:
+            f.write(f"""global
+  nbthread 1
+  maxconn 4096
+defaults
+  mode http
+  http-reuse always
+  timeout client 15s
+  timeout server 15s
+  timeout connect 5s
+frontend http
+  bind {self.address} backlog 4096
+  default_backend services
+backend services
+  server old {behind[0].address} weight {100 - self.weight}
+  server new {behind[1].address} weight {self.weight}
+""")
+        self.process = self.popen(["haproxy", "-f", configuration])
 
 
 class Nginx(Contestant):

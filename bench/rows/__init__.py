@@ -1,6 +1,6 @@
 """The rows of the benchmark, by name, in the order of the table."""
 
-from rows import bad_releases, footprint, latency, launching, load, peers, scale, throughput
+from rows import bad_releases, footprint, latency, launching, load, peers, scale, steering, throughput
 
 ROWS = {
     "full-load": load.full_load,
@@ -16,4 +16,10 @@ ROWS = {
     "footprint": footprint.footprint,
     "many-upgrades": footprint.many_upgrades,
     "scale": scale.scale,
+    "canary": steering.canary,
+    "program-cost": steering.program_cost,
+    "weight-change": steering.weight_change,
+    "accuracy": steering.accuracy,
+    "generations": steering.generations,
+    "give-back": steering.give_back,
 }

@@ -1,13 +1,15 @@
 """How soon the new version answers, how long the old one still does, and whether a slow start is felt."""
 
 import contestants
+import steered
 import trial
 from table import Line, at_most, ratio
 from workbench import median
 
 
-def switch(bench):
-    pair = contestants.Ours(bench), contestants.Floor(bench)
+@steered.both
+def switch(bench, sharing):
+    pair = contestants.Ours(bench, sharing=sharing), contestants.Floor(bench)
     for one in pair:
         one.start()
     seen = trial.Trial(), trial.Trial()
@@ -15,15 +17,21 @@ def switch(bench):
     for _ in range(4):
         for one, sum_of in zip(pair, seen, strict=True):
             sum_of.merge(trial.run(one, bench.pick(10, 5), trial.ORDINARY, interval=0.2))
+    for one in pair:
+        one.stop()
     ours, floor = seen
     for what, times in {
-        f"trigger → first reply of the new version, median of {ours.upgrades} upgrades": (ours.first_new, floor.first_new),
-        "trigger → last reply of the old version": (ours.last_old, floor.last_old),
+        f"{sharing}: trigger → first reply of the new version, median of {ours.upgrades} upgrades": (ours.first_new, floor.first_new),
+        f"{sharing}: trigger → last reply of the old version": (ours.last_old, floor.last_old),
     }.items():
         over = ratio(median(times[0]), median(times[1]))
         mine, least = (f"{median(one):.2f} ms (max {max(one):.1f})" for one in times)
         yield Line(what, mine, f"floor: {least}", over, "≤ 1.5", at_most(over, 1.5))
-    yield Line("failed requests in these upgrades", f"{ours.failed} of {ours.total:,}",
+    gaps = [old - new for new, old in zip(ours.first_new, ours.last_old, strict=True)]
+    yield Line(f"{sharing}: first reply of the new version → last reply of the old one, median",
+               f"{median(gaps):.2f} ms (max {max(gaps):.1f})",
+               **({"bar": "≤ 1 ms", "met": median(gaps) <= 1} if sharing == "steered" else {}))
+    yield Line(f"{sharing}: failed requests in these upgrades", f"{ours.failed} of {ours.total:,}",
                f"floor: {floor.failed} of {floor.total:,}", bar="0", met=ours.failed == 0)
 
 

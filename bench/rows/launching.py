@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 
+import steered
 from table import Line, at_most, ratio
 from workbench import harness, median, quantile
 
@@ -30,10 +31,11 @@ def gaps(told, first, then):
 class Launches:
     """Upgrades of a service that notes its moments, and bare starts of the same program."""
 
-    def __init__(self, bench):
+    def __init__(self, bench, sharing="auto"):
         self.program = bench.tool("moments")
-        self.notes, self.bare_notes = bench.path("notes"), bench.path("bare-notes")
-        self.supervisor = bench.supervisor([self.program, self.notes], f"127.0.0.1:{harness.free_port()}")
+        self.notes, self.bare_notes = bench.path(f"notes-{sharing}"), bench.path("bare-notes")
+        self.supervisor = bench.supervisor([self.program, self.notes], f"127.0.0.1:{harness.free_port()}",
+                                           f'[rollout]\nsharing = "{sharing}"\n')
         self.triggers = []
 
     def upgrade(self, count):
@@ -66,10 +68,14 @@ def launch(bench):
                times, "≤ 3", at_most(times, 3))
 
 
-def ready_to_switched(bench):
-    launches = Launches(bench)
+HOW = {"shared": "shared: both answer until then", "steered": "steered: the weights moved before"}
+
+
+@steered.both
+def ready_to_switched(bench, sharing):
+    launches = Launches(bench, sharing)
     launches.upgrade(bench.pick(200, 20))
     took = gaps(launches.of_upgrades(), "ready", "term")
-    yield Line(f"READY=1 sent by the new → SIGTERM arrived at the old, median of {len(took)} (shared sockets: both "
-               "answer until then)", f"{median(took):.0f} µs (p90 {quantile(took, 0.9):.0f})", bar="≤ 1 ms",
+    yield Line(f"READY=1 sent by the new → SIGTERM arrived at the old, median of {len(took)} ({HOW[sharing]})",
+               f"{median(took):.0f} µs (p90 {quantile(took, 0.9):.0f})", bar="≤ 1 ms",
                met=median(took) <= 1000)

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import contestants
+import steered
 import trial
 from table import Line, at_most
 from workbench import harness, median
@@ -20,9 +21,10 @@ def capacity(bench, address):
     return json.loads(done.stdout.splitlines()[-1])["requests_per_s"]
 
 
-def full_load(bench):
+@steered.both
+def full_load(bench, sharing):
     requests, upgrades = bench.pick(1_050_000, 100_000), bench.pick(100, 20)
-    ours = contestants.Ours(bench)
+    ours = contestants.Ours(bench, sharing=sharing)
     ours.start()
     fastest = capacity(bench, ours.address)
     rate = fastest * NEAR_SATURATION
@@ -30,9 +32,10 @@ def full_load(bench):
     options = ["--clients", "512", "--sources", SOURCES, "--rate", str(rate), "-n", str(requests)]
     seen = trial.run(ours, upgrades, options, interval=0.9 * requests / rate / upgrades, finish=True)
     wanted = bench.pick(1_000_000, 90_000)
-    what = f"{seen.upgrades} upgrades at full load, new connection per request"
+    what = f"{seen.upgrades} upgrades at full load, new connection per request, {sharing}"
     yield Line(what, f"{seen.lost()}; {rate:.0f} requests/s of {fastest:.0f} possible, {seen.unsent} not sent in time",
                bar=f"0 failed of ≥ {wanted:,}", met=seen.failed == 0 and seen.total >= wanted)
+    ours.stop()
     yield Line("the same: p99 in the 50 ms after a trigger / between (no core is free here)", seen.tail(),
                ratio=seen.tail_ratio())
 
@@ -50,11 +53,12 @@ def calm_latency(bench):
                at_most(ours.tail_ratio(), 1.5))
 
 
-def overload(bench):
+@steered.both
+def overload(bench, sharing):
     upgrades = bench.pick(20, 5)
     options = ["--clients", "64", "--rate", "1500", "--timeout-ms", "30000"]
     service = ["--work-us", "1000"]
-    pair = contestants.Ours(bench, service), contestants.Floor(bench, service)
+    pair = contestants.Ours(bench, service, sharing), contestants.Floor(bench, service)
     for one in pair:
         one.window = one.pause = 0.3
     pair[0].start()
@@ -62,8 +66,10 @@ def overload(bench):
     ours = trial.run(pair[0], upgrades, options, look=lambda: queues.append(pair[0].queued()))
     pair[1].start()
     floor = trial.run(pair[1], upgrades, options)
+    for one in pair:
+        one.stop()
     queue = median(queues)
-    yield Line(f"overloaded service (1 ms a request, 1500 requests/s from 64 clients), {upgrades} upgrades",
+    yield Line(f"overloaded service (1 ms a request, 1500 requests/s from 64 clients), {upgrades} upgrades, {sharing}",
                f"{ours.lost()}; accept queue {queue:.0f} (median); {ours.switching()}",
                f"floor: {floor.lost()}; {floor.switching()}", bar="0 failed, queue ≥ 60",
                met=ours.failed == 0 and queue >= 60)

@@ -8,6 +8,9 @@ from table import Line
 from workbench import harness, median, quantile
 
 
+KINDS = {"keep-alive": ["--keep-alive"], "new connections": ["--sources", "100"]}
+
+
 def requests_per_second(address, *options):
     done = subprocess.run([harness.LOAD, "--clients", "32", "-d", "0.7", *options, address],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -22,7 +25,7 @@ def throughput(bench):
     everybody = [ours, bare, control]
     for one in everybody:
         one.start()
-    for name, options in {"keep-alive": ["--keep-alive"], "new connections": ["--sources", "100"]}.items():
+    for name, options in KINDS.items():
         # Many short turns, and who goes first changes: the machine's moods last for seconds and meet all.
         turns = []
         for _ in range(bench.pick(60, 3)):
