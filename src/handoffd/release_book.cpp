@@ -168,7 +168,9 @@ auto release_book::reload() -> std::expected<std::vector<std::string>, refusal> 
   return sections;
 }
 
-std::optional<std::string> release_book::objection_to(settings const& s) const { return why_not(current_, s); }
+std::optional<std::string> release_book::objection_to(settings const& s) const {
+  return why_not(current_, s);
+}
 
 release const* release_book::find(generation_number g) const {
   auto found = releases_.find(g);
