@@ -62,6 +62,20 @@ def with_descendants(pids):
         yield from with_descendants(harness.children(pid))
 
 
+def stop(pids):
+    """Returns when the last thread has stopped: what comes now is not taken by a thread that was under way."""
+    def has_stopped(pid):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat") as f:
+                if f.read().rsplit(")", 1)[1].split()[0] != "T":
+                    return False
+        return True
+
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    harness.poll_until(lambda: all(has_stopped(pid) for pid in pids), "all threads to stop")
+
+
 class RealServices(SteeredCase):
     def lay_out(self, recipe):
         """The files of a recipe in our directory; the configuration for it."""
@@ -117,8 +131,7 @@ class RealServices(SteeredCase):
         held = self.one_under_way(s)
         pids = s.pids()
         everybody = list(with_descendants(pids))
-        for pid in everybody:
-            os.kill(pid, signal.SIGSTOP)
+        stop(everybody)
         waiting = [self.connect(BEGINNING + END) for _ in range(WAITING)]
         s.upgrade(until=None)
         served = [self.who_answers(c) for c in waiting]
