@@ -35,6 +35,7 @@ STOPS_ACCEPTING = IDLE.replace("LEAVE", "note()")
 CLOSES = IDLE.replace("LEAVE", "close()")
 CLOSES_LATE = IDLE.replace("LEAVE", "threading.Timer(1.3, close).start()")
 EXITS = IDLE.replace("LEAVE", "(note(), os._exit(0))")
+SERVES_ON = STOPS_ACCEPTING.replace("served.clear()", "")
 
 
 def say(text):
@@ -111,12 +112,11 @@ class HalfOpen(RetireCase):
         self.assertEqual({answer_in(c.reply) for c in clients}, by)
 
     def check(self, code, while_it_drains):
-        text = self.puppets(code, rest=lingering(),
-                            addresses=[f"{handmade_tcp.THERE[4]}:8000", f"[{handmade_tcp.THERE[6]}]:8000"])
-        s = self.supervise(text)
+        addresses = [f"{handmade_tcp.THERE[4]}:8000", f"[{handmade_tcp.THERE[6]}]:8000"]
+        s = self.supervise(self.puppets(code, rest=lingering(), addresses=addresses))
         clients = self.begin()
         third = len(clients) // 3
-        s.write(text.replace(puppet.json.dumps(code), '""'))
+        s.write(self.puppets(rest=lingering(), addresses=addresses))
         s.upgrade(until=None)
         harness.poll_until(lambda: self.read("left"), "the old one to be told")
 
@@ -142,7 +142,7 @@ class HalfOpen(RetireCase):
         self.check(CLOSES, {2})
 
     def test_of_one_that_serves_until_its_end(self):
-        self.check(IDLE.replace("LEAVE", "note()").replace("served.clear()", ""), {1})
+        self.check(SERVES_ON, {1})
 
 
 class FullQueue(RetireCase):
@@ -185,9 +185,10 @@ class FullQueue(RetireCase):
 
     def test_overflowing_at_the_switch(self):
         listener = f'address = "{self.address}"\nbacklog = 4'
-        old = self.puppets(CLOSES, rest=lingering()).replace(f'address = "{self.address}"', listener)
+        old, new = (text.replace(f'address = "{self.address}"', listener)
+                    for text in (self.puppets(CLOSES, rest=lingering()), self.demos(rest=lingering())))
         s = self.supervise(old)
-        s.write(old.replace(puppet.json.dumps(puppet.command(CLOSES)), puppet.json.dumps(puppet.demo())))
+        s.write(new)
         outcomes = []
 
         def be_served():
@@ -226,9 +227,7 @@ class ManySwitches(RetireCase):
             began = time.monotonic()
             for n in range(1, self.UPGRADES + 1):
                 s.upgrade(until=None)
-                s.events.changed.acquire()
-                s.events.changed.wait_for(lambda: False, max(0, began + n * self.EVERY - time.monotonic()))
-                s.events.changed.release()
+                threading.Event().wait(max(0, began + n * self.EVERY - time.monotonic()))  # the pace is the subject
             took = time.monotonic() - began
         for target, load in zip(targets, loads):
             self.assert_nothing_failed(load, self.UPGRADES)
