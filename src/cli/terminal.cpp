@@ -81,7 +81,7 @@ std::string bar(weight part, stream const& on) {
   auto filled = number(part) * cells / number(full_weight);
   // However little it is, it shows; and all of it only when it is all.
   if (part > no_weight) filled = std::max<std::size_t>(filled, 1);
-  return "[" + std::string(filled, '#') + std::string(cells - filled, '.') + "] " + spell(part);
+  return fmt::format("[{:#<{}}{:.<{}}] {}", "", filled, "", cells - filled, spell(part));
 }
 
 extent extent_of(stream const& s) {

@@ -6,8 +6,11 @@ namespace handoff {
 
 namespace {
 
-constexpr duration glance{10};          // between two looks at a queue in which something waits
-constexpr duration first_patience{40};  // then it is asked who holds it, twice as late each time
+constexpr duration glance{10};  // between two looks at a queue in which something waits
+// Before it is asked who holds a queue that stands still: at first, and from time to time after that. Asking
+// means looking at every process; not asking lets clients wait for a service that closed its listener.
+constexpr duration first_patience{40};
+constexpr duration most_patience{80};
 constexpr duration longest_nap{1'000};  // between two looks at UDP flows
 constexpr duration last_reads{50};      // of datagrams that came before the flows moved
 
@@ -117,7 +120,7 @@ void leaving_slots::look_at_queue(slot& s) {
   if (!s.closing) return;
   if (now - s.since >= retire_after_) return move_on(s, "is not taken by anybody");
   if (now - s.since < s.patience) return;
-  s.patience *= 2;
+  s.patience += std::min(s.patience, most_patience);
   if (!is_held_(s.of, *s.listener->fd(s.of))) move_on(s, "is held by nobody any more");
 }
 

@@ -190,8 +190,9 @@ result<> listener_table::add_slots(generation_number g, std::vector<named_listen
 
 void listener_table::remove_slots(generation_number g) {
   leaving_->forget(g);
+  // Handshakes take time to end; what is sent to a UDP socket that nobody reads any more is lost.
   for (auto* group : with_slot(g)) {
-    if (group->settings().type != socket_type::datagram) continue;  // nobody reads what comes from now on
+    if (group->settings().type != socket_type::datagram) continue;
     if (auto shut = group->shut(g); !shut) report_(shut.error().message());
   }
   auto later = loop_.at(loop::now() + last_handshakes, [this, g] { remove_slots_now(g); });

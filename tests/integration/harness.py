@@ -268,12 +268,11 @@ class Supervisor:
 
     def clean(self):
         if self.process and self.process.poll() is None:
-            for _ in range(2):  # the second TERM kills at once
-                with contextlib.suppress(ProcessLookupError):
+            for patience in (0.2, PATIENCE):  # the second TERM kills at once; two at the same time would be one
+                with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                     self.signal(signal.SIGTERM)
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
+                    self.process.wait(patience)
+            if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
         if self.events:

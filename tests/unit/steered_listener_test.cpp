@@ -143,8 +143,8 @@ TEST_CASE("a probe reaches the generation under test by its own address and port
   std::uint16_t port = free_port();
   auto from = address_of(tcp(port, host));
   require(http->add_probe(*from, g2));
+  auto probe = client_at(host, *http, port);  // before others may take its port
   auto others = clients(20, *http, host);
-  auto probe = client_at(host, *http, port);
   comes_to(*http, g2, 1);
   comes_to(*http, g1, 20);
   require(http->remove_probe(*from));
