@@ -12,6 +12,7 @@ import puppet
 
 SERVICE = os.path.join(harness.SERVICES, "probed_service.py")
 READY_HTTP = '[ready]\nwhen = "http"\npath = "/health"\ntimeout = "20s"\ninterval = "20ms"\n'
+NO_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--"]
 CHECK = '[[check]]\nname = "health"\nhttp = { path = "/health", header = ["X-Asker: check"] }\n'
 
 
@@ -41,18 +42,21 @@ class ProbedCase(harness.TestCase):
     def asked(self, generation):
         return self.read(f"asked.{generation}").splitlines()
 
-    def configuration(self, rest, *arguments, service="", run=None):
+    def configuration(self, rest, *arguments, service="", run=None, sharing="steered"):
+        rollout = f'[rollout]\nsharing = "{sharing}"\n'
+        rest = rest.replace("[rollout]\n", rollout) if "[rollout]" in rest else rest + rollout
         host = f"[{self.HOST}]" if ":" in self.HOST else self.HOST
         service = f'environment = {{ PROBED = "{self.directory}" }}\n{service}'
         return puppet.configuration(run or [harness.PYTHON, "-ISu", SERVICE, *arguments], f"{host}:{self.port}",
                                     service=service, rest=puppet.BRISK + rest)
 
-    def supervise(self, rest, *arguments, until="promoted", **options):
-        s = harness.Supervisor(self, self.configuration(rest, *arguments, **options), start=False)
+    def supervise(self, rest, *arguments, until="promoted", environment=None, **options):
+        s = harness.Supervisor(self, self.configuration(rest, *arguments, **options), environment=environment, start=False)
         s.launch()
         harness.poll_until(lambda: s.process.poll() is not None or s._answers(), "the control socket")
-        if s.process.poll() is not None and "is shared" in s.log_text():
-            self.skipTest("not steered here: " + s.log_text())
+        if s.process.poll() is not None and "cannot be steered" in s.log_text():
+            self.skipTest(s.log_text())
+        self.assertIsNone(s.process.poll(), s.log_text())
         if until is not None:
             harness.poll_until(lambda: s.status()["last"] is not None, "the first verdict")
             self.assertEqual(s.status()["last"]["verdict"], until, s.log_text())
@@ -205,9 +209,7 @@ class Checks(ProbedCase):
         self.wait_for_descriptors(s, before)
 
     def test_a_missing_helper_is_named(self):
-        s = harness.Supervisor(self, self.configuration(CHECK), start=False,
-                               environment={"HANDOFF_PROBE": "/nonexistent/handoff-probe"})
-        s.start("rolled_back")
+        s = self.supervise(CHECK, until="rolled_back", environment={"HANDOFF_PROBE": "/nonexistent/handoff-probe"})
         self.assertIn("check 'health': handoff-probe", s.status()["last"]["reason"])
 
 
@@ -261,11 +263,30 @@ class Tls(ProbedCase):
 
 class Refused(ProbedCase):
     def test_a_shared_listener_cannot_be_probed(self):
-        shared = '[rollout]\nsharing = "shared"\n'
-        s = harness.Supervisor(self, self.configuration(READY_HTTP + shared), start=False)
+        s = harness.Supervisor(self, self.configuration(READY_HTTP, sharing="shared"), start=False)
         s.launch()
         self.assertEqual(s.process.wait(harness.PATIENCE), 2)
         self.assertIn('nobody knows which one answers: use when = "exec" or "notify"', s.log_text())
+
+    def without_privileges(self, rest, **options):
+        return harness.Supervisor(self, self.configuration(rest, sharing="auto"), wrapper=NO_CAPABILITIES, **options)
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root to give privileges away")
+    def test_a_listener_that_cannot_be_steered_here_cannot_be_probed(self):
+        s = self.without_privileges(READY_HTTP, start=False)
+        s.launch()
+        self.assertEqual(s.process.wait(harness.PATIENCE), 1)
+        self.assertIn("[ready] when = 'http': listener 'l0' is shared (", s.log_text())
+        self.assertIn("so that nobody knows who answers: use when = 'exec' or 'notify'", s.log_text())
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root to give privileges away")
+    def test_nor_is_such_a_probe_taken_up_later(self):
+        s = self.without_privileges("")
+        s.write(self.configuration(CHECK, sharing="auto"))
+        self.assertIn("[[check]] 'health': listener 'l0' is shared (", s.upgrade("refused", until=None)["reason"])
+        with self.assertRaises(harness.Refused) as refused:
+            s.call("Reload")
+        self.assertIn("use 'command'", str(refused.exception))
 
     def test_a_reload_takes_up_a_probe(self):
         s = self.supervise("")
