@@ -1,10 +1,10 @@
 /* Does one thing, and connects from then on, one connection after the other: what became of each?
  *
- * burst PORT COUNT call SOCKET JSON   makes a Varlink call, and COUNT connections more once its reply is there
- * burst PORT COUNT kill PID           kills a process, and makes COUNT connections
+ * burst PORT COUNT call SOCKET JSON   makes a Varlink call, and COUNT connections more once its reply is
+ * there burst PORT COUNT kill PID           kills a process, and makes COUNT connections
  *
- * Prints, in microseconds from the moment it acted: "acknowledged T" (of a call), and for each connection, in the
- * order in which they began, "BEGAN REPLIED GENERATION"; the generation is 0 where no reply came. */
+ * Prints, in microseconds from the moment it acted: "acknowledged T" (of a call), and for each connection, in
+ * the order in which they began, "BEGAN REPLIED GENERATION"; the generation is 0 where no reply came. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -52,7 +52,8 @@ static void begin(int poller, struct sockaddr_in const* to) {
   c->began_us = now_us();
   if (connect(c->fd, (struct sockaddr const*)to, sizeof *to) != 0) fail("connect");
   /* A connection that is gone already ends in read_reply(). */
-  if (send(c->fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET) fail("send");
+  if (send(c->fd, request, sizeof request - 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+    fail("send");
   struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = c};
   if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &wanted) != 0) fail("epoll_ctl");
   ++begun;
@@ -127,6 +128,7 @@ int main(int count, char** arguments) {
     if (!acknowledged && (acknowledged = has_answered(control))) printf("acknowledged %.1f\n", now_us());
   }
   while (open_now > 0) sweep(poller, -1);
-  for (int i = 0; i < begun; ++i) printf("%.1f %.1f %d\n", all[i].began_us, all[i].replied_us, all[i].generation);
+  for (int i = 0; i < begun; ++i)
+    printf("%.1f %.1f %d\n", all[i].began_us, all[i].replied_us, all[i].generation);
   return acknowledged ? 0 : 1;
 }
