@@ -19,7 +19,7 @@ namespace handoff {
 
 namespace {
 
-constexpr int most_lines_read = 200'000;        // of one /proc/net table
+constexpr int most_lines_read = 200'000;  // of one /proc/net table
 constexpr std::size_t most_inodes = 64;
 constexpr std::size_t longest_program = 64;
 
