@@ -182,8 +182,7 @@ void add_set_weight(CLI::App& app, ending& outcome) {
   auto asked = std::make_shared<request>();
   auto* command = app.add_subcommand(
       "set-weight", "Give the candidate this part of the traffic until the plan's next weight");
-  auto* name = command->add_option_function<std::string>(
-      "NAME", [asked](std::string const& given) { asked->names = {given}; }, "the service");
+  auto* name = command->add_option("NAME", asked->names.emplace_back(), "the service");
   name->required()->check([](std::string const& given) { return check_name(given); })->type_name("");
   command->add_option("PERCENT", "from 0 to 100, with at most two decimals: 5, 0.25")
       ->required()
