@@ -47,7 +47,8 @@ json generation_record(state const& s, generation const& g, observations const& 
   for (auto const& i : g.instances) {
     instances.push_back(instance_record(i, seen, now));
     if (i.is_running()) oldest = std::min(oldest, i.launched_at);
-    if (g.role == role::draining && i.is_running()) deadline = std::max(deadline.value_or(i.until), i.until);
+    if (g.role == role::draining && i.is_running())
+      deadline = std::max(deadline.value_or(leaves_by(g, i)), leaves_by(g, i));
   }
   json record{{"number", number(g.number)},
               {"role", to_string(g.role)},

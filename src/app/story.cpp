@@ -71,8 +71,8 @@ std::optional<waiting> waits_for_drain(state const& s) {
   for (auto const& g : s.generations) {
     if (g.role != role::draining) continue;
     for (auto const& i : g.instances)
-      if (i.is_running() && (!found || *found->until < i.until))
-        found = {generation_text(g.number) + " to drain", i.until};
+      if (i.is_running() && (!found || *found->until < leaves_by(g, i)))
+        found = {generation_text(g.number) + " to drain", leaves_by(g, i)};
   }
   return found;
 }

@@ -112,6 +112,11 @@ bool is_holding(rollout const& r) {
   return std::holds_alternative<hold_step>(r.plan[r.position]);
 }
 
+instant leaves_by(generation const& g, instance const& i) {
+  if (i.phase != instance_phase::settling) return i.until;
+  return std::max(g.dismissed_at + g.policy.drain_timeout, i.until + g.policy.kill_timeout);
+}
+
 bool is_measured(rollout const& r, std::size_t metric) {
   return !r.policy.metrics[metric].ratio || r.weight != full_weight;
 }

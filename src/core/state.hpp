@@ -166,6 +166,9 @@ bool is_measured(rollout const&, std::size_t metric);
 // Whether a rollout goes no further before somebody says so.
 bool waits_for_a_person(rollout const&);
 
+// Until when a dismissed instance may stay before it is killed.
+instant leaves_by(generation const&, instance const&);
+
 // The stage of a rollout under way: "starting 2 instances", "baking".
 std::string stage_of(rollout const&);
 

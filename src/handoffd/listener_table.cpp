@@ -42,6 +42,15 @@ std::string why_not_as(door const& open, listener_settings const& wanted, sharin
   return {};
 }
 
+// Each has a program, some milliseconds to load it and eight descriptors: what a service with a thousand
+// listeners should ask for.
+constexpr std::size_t most_steered_unasked = 32;
+
+std::string too_many() {
+  return "the service has more than " + std::to_string(most_steered_unasked) +
+         " listeners; [rollout] sharing = 'steered' steers them all";
+}
+
 // A slot's key tells its listener and its generation; generation 0 is everybody's socket.
 std::uint64_t key_of(std::size_t listener, generation_number g) {
   return (static_cast<std::uint64_t>(listener) << 32) | number(g);
@@ -98,7 +107,8 @@ result<std::vector<named_listener>> listener_table::configure(std::vector<listen
     else if (auto why = why_not_as(open->way_in, w, how); !why.empty())
       return plain_failure("listener '" + w.name + "': " + why);
   }
-  auto opened = open(missing, how);
+  bool many = how == sharing::automatic && wanted.size() > most_steered_unasked;
+  auto opened = open(missing, how, many);
   if (!opened) return std::unexpected(opened.error());
   for (auto& way_in : *opened) add(std::move(way_in));
 
@@ -115,11 +125,12 @@ result<std::vector<named_listener>> listener_table::configure(std::vector<listen
   return all;
 }
 
-result<std::vector<door>> listener_table::open(std::vector<listener_settings> const& missing, sharing how) {
+result<std::vector<door>> listener_table::open(std::vector<listener_settings> const& missing, sharing how,
+                                               bool many) {
   std::vector<door> opened;
   std::vector<listener_settings> to_share;
   for (auto const& l : missing) {
-    std::string why = why_shared(l, how);
+    std::string why = many ? too_many() : why_shared(l, how);
     bool wanted = how == sharing::steered && l.steer;
     if (!why.empty() && wanted)
       return plain_failure("listener '" + l.name + "' cannot be steered: " + why +
@@ -135,7 +146,7 @@ result<std::vector<door>> listener_table::open(std::vector<listener_settings> co
   auto shared = open_listeners(to_share, adopted_);
   if (!shared) return std::unexpected(std::move(shared).error());
   for (auto& l : *shared) {
-    std::string why = why_shared(l.settings(), how);
+    std::string why = many ? too_many() : why_shared(l.settings(), how);
     opened.emplace_back(std::move(l), std::move(why));
   }
   return opened;

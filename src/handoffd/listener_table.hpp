@@ -94,7 +94,7 @@ class listener_table final : public traffic {
 
   listener_table(loop& on, post to_engine, report tell, std::vector<named_descriptor> adopted);
   entry* find(listener_settings const&);
-  result<std::vector<door>> open(std::vector<listener_settings> const&, sharing);
+  result<std::vector<door>> open(std::vector<listener_settings> const&, sharing, bool many);
   void add(door);
   void watch_shared(std::size_t listener);
   void watch_slot(std::size_t listener, generation_number);
