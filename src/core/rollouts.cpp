@@ -255,8 +255,9 @@ void expire_rollout(turn& t) {
   rollout& r = *t.s.rollout;
   if (!is_holding(r)) return;
   if (r.hold_until && *r.hold_until <= t.now && !std::exchange(r.held, true)) hold_longer(t, r);
-  auto open = r.gate_until && *r.gate_until <= t.now ? open_question(r) : std::nullopt;
-  if (open) roll_back(t, *open + "; that is inconclusive");
+  if (!r.gate_until || *r.gate_until > t.now) return;
+  r.gate_until.reset();
+  if (auto open = open_question(r)) roll_back(t, *open + "; that is inconclusive");
 }
 
 void roll_back(turn& t, std::string reason) {
@@ -300,9 +301,10 @@ void on(turn& t, prepared const& e) {
   r.candidate = e.number;
   // A way back is not tried out step by step.
   if (r.source != no_generation) r.policy.rollout.strategy = strategy::handoff;
+  // Nothing is gained by trying it out beside nobody, or beside one that clients do not reach.
   generation const* live = t.s.with_role(role::live);
-  r.plan = expand(r.policy, e.generation,
-                  live == nullptr ? 0 : static_cast<std::uint32_t>(live->instances.size()));
+  bool alone = live == nullptr || t.s.is_deaf(*live);
+  r.plan = expand(r.policy, e.generation, alone ? 0 : static_cast<std::uint32_t>(live->instances.size()));
   r.checks.resize(e.policy.checks.size());
   t.s.generations.push_back({.number = r.candidate, .policy = e.generation});
 }

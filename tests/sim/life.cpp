@@ -58,6 +58,7 @@ rules random_rules(dice& d) {
     metric_policy errors{"errors", metric_kind::rate, duration(2'000), duration(1'000)};
     if (d.one_in(2)) errors.ratio = 1.0;
     if (!errors.ratio || d.one_in(3)) errors.max = 0.01;
+    errors.least = d.one_in(3) ? 1'000'000 : d.one_in(2) ? 5'000 : 100;  // never, late, soon enough
     p.metrics.push_back(errors);
   }
   r.listeners = 1 + d.below(2);

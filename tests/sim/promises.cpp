@@ -197,10 +197,9 @@ void world::help_along() {
   auto const& under_way = engine_.current().rollout;
   if (under_way && waits_for_a_person(*under_way)) return happen({choice::kind::promote, 0});
   if (!wake_at_) return;
-  now_ = std::max(now_, *wake_at_);
   if (rules_.now.generation.watchdog)
     for (auto const& p : processes_) engine_.post(watchdog_fed{p.id, {}});
-  engine_.post(time_passed{});
+  pass_time();
   engine_.run();
   check_promises();
 }

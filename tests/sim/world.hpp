@@ -167,6 +167,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   void finish_command(std::size_t which, bool success);
   void trigger(cause, request_number);
   void exit_process(process&, std::string reason);
+  void pass_time();
   void add_choices_of(process const&, std::size_t index);
   bool rests() const;
   bool is_ready(process const&) const;
@@ -207,6 +208,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   bool listener_lost_ = false;      // the next one that is opened again is another socket
   generation_number deaf_up_to_{};  // who holds a dead socket until live is launched anew
   bool holds_back_ = false;         // the engine has not run yet: more is to come
+  unsigned wakes_in_vain_ = 0;      // in a row, without time passing
   bool next_is_broken_ = false;
   bool next_is_missing_ = false;
   bool stop_asked_ = false;
