@@ -1,4 +1,5 @@
-// Chooses the socket of a reuseport group for each new connection or datagram: by rule, by flow, by share.
+// Chooses the socket of a reuseport group for each new connection or datagram: by rule, by QUIC
+// connection id, by flow, by share.
 // It never drops: an absent slot falls to the fallback, then to the first that is present. With none present
 // it selects nothing, and the kernel takes any member of the group.
 #include <os/steering_layout.h>
@@ -127,6 +128,26 @@ static __always_inline void remember_flow(struct steering_page const* page, stru
   bpf_map_update_elem(&flows, ends, &mine, BPF_ANY);
 }
 
+// The slot that a QUIC packet of an established connection names, wherever its client has moved to (RFC 9000,
+// sections 9 and 17; RFC 8999 for what holds in every version). The ids of first packets are the client's own
+// invention; a Handshake packet has one of the server's.
+static __always_inline __u32 find_connection(struct sk_reuseport_md* md, struct steering_page const* page) {
+  enum { udp_header = 8, long_header = 0x80, long_type = 0x30, handshake = 0x20 };
+  enum { id_length_at = udp_header + 5, short_id_at = udp_header + 1, long_id_at = udp_header + 6 };
+  if (page->connection_id_byte == steering_no_connection_id) return nobody;
+  __u8 first = 0, id_length = 0, told = 0;
+  if (bpf_skb_load_bytes(md, udp_header, &first, 1) != 0) return nobody;
+  __u32 id_at = short_id_at;
+  if (first & long_header) {
+    if ((first & long_type) != handshake) return nobody;
+    if (bpf_skb_load_bytes(md, id_length_at, &id_length, 1) != 0) return nobody;
+    if (id_length <= page->connection_id_byte) return nobody;
+    id_at = long_id_at;
+  }
+  if (bpf_skb_load_bytes(md, id_at + page->connection_id_byte, &told, 1) != 0) return nobody;
+  return page->slot_of_byte[told];
+}
+
 // The finaliser of MurmurHash3: every bit that goes in reaches every bit that comes out.
 static __always_inline __u32 mixed(__u32 hash) {
   hash ^= hash >> 16;
@@ -191,7 +212,8 @@ int steer(struct sk_reuseport_md* md) {
     slot = nobody;
     if (p.news == new_datagram) {
       flow_seen_at = bpf_ktime_get_ns();
-      slot = find_flow(page, &p.ends, flow_seen_at);
+      slot = find_connection(md, page);
+      if (slot == nobody) slot = find_flow(page, &p.ends, flow_seen_at);
     }
     if (slot == nobody) slot = find_share(md, page, &p.ends);
   }

@@ -32,6 +32,7 @@ constexpr std::size_t steps = 64;               // of a canary
 constexpr std::size_t routes = 32;
 constexpr std::uint32_t restart_burst = 10'000;           // crashes within a window
 constexpr std::uint32_t forgiven_failures = 10'000;       // of a check, in a row
+constexpr std::uint8_t connection_id_bytes = 20;          // of QUIC, RFC 9000
 constexpr std::size_t probe_headers = 32;                 // that one probe sends
 constexpr duration longest{std::chrono::hours(24 * 30)};  // of any configured duration
 }  // namespace limit
@@ -83,6 +84,8 @@ struct listener_settings {
   socket_options options;
   bool steer = true;  // false: its generations share one socket, whatever [rollout] sharing says
   duration flow_timeout = std::chrono::seconds(30);  // a UDP flow that was silent for so long is over
+  // QUIC: the byte, from 0, of the connection ids its service gives out that is the generation modulo 256.
+  std::optional<std::uint8_t> connection_id_byte;
   bool operator==(listener_settings const&) const = default;
 };
 

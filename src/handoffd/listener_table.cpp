@@ -35,6 +35,8 @@ std::string why_not_as(door const& open, listener_settings const& wanted, sharin
   if (needs_new_socket(open.settings().options, wanted.options)) return "only the backlog can change" + still;
   if (open.settings().flow_timeout != wanted.flow_timeout && open.is_steered())
     return "flow-timeout cannot change" + still;
+  if (open.settings().connection_id_byte != wanted.connection_id_byte && open.is_steered())
+    return "connection-id-byte cannot change" + still;
   bool must = how == sharing::steered && wanted.steer;
   bool by_choice = how != sharing::automatic || wanted.steer != open.settings().steer;
   if (by_choice && open.is_steered() != (must || why_shared(wanted, how).empty()))

@@ -204,7 +204,8 @@ result<> steered_listener::write_page() {
   for (std::size_t i = 0; i < owners.size(); ++i) {
     if (!slots_[i].shut) owners[i] = slots_[i].owner;
   }
-  return program_.apply(make_page(split_, owners, probes_, {sticky_seed_, settings_.flow_timeout}));
+  steering_constants constants{sticky_seed_, settings_.flow_timeout, settings_.connection_id_byte};
+  return program_.apply(make_page(split_, owners, probes_, constants));
 }
 
 result<> steered_listener::apply(traffic_split const& split) {

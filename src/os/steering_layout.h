@@ -9,12 +9,13 @@ namespace handoff {
 #endif
 
 enum {
-  steering_layout_version = 1,
-  steering_pages = 4,     // more than two, so that a run which was held up never sees its page written again
-  steering_slots = 32,    // a power of two: the program masks indices with it
-  steering_shares = 8,    // generations that have weight at once
-  steering_rules = 64,    // routed networks and probes together
-  steering_whole = 10000  // all traffic
+  steering_layout_version = 2,
+  steering_pages = 4,      // more than two, so that a run which was held up never sees its page written again
+  steering_slots = 32,     // a power of two: the program masks indices with it
+  steering_shares = 8,     // generations that have weight at once
+  steering_rules = 64,     // routed networks and probes together
+  steering_whole = 10000,  // all traffic
+  steering_no_connection_id = 255
 };
 
 // A part of the traffic: the shares lie one behind the other on 0..steering_whole.
@@ -40,10 +41,13 @@ struct steering_page {
   __u32 seed;      // of the choice: another one divides the clients in another way
   __u32 shares;    // that are in use
   __u32 rules;     // that are in use; the first that matches decides
-  __u64 flow_timeout_ns;  // UDP: a flow that was silent for so long is chosen for anew
+  __u64 flow_timeout_ns;     // UDP: a flow that was silent for so long is chosen for anew
+  __u32 connection_id_byte;  // QUIC: which byte of a connection id tells the generation, or
+                             // steering_no_connection_id
   __u32 generation[steering_slots];
   struct steering_share share[steering_shares];
   struct steering_rule rule[steering_rules];
+  __u8 slot_of_byte[256];  // QUIC: the slot of the generation that such a byte tells
 };
 
 // What one slot got.

@@ -33,6 +33,8 @@ class page_writer {
     page_.layout = steering_layout_version;
     page_.fallback = slot_of(owners, fallback);
     for (unsigned i = 0; i < owners.size(); ++i) page_.generation[i] = number(owners[i]);
+    page_.connection_id_byte = steering_no_connection_id;
+    std::ranges::fill(page_.slot_of_byte, static_cast<std::uint8_t>(no_slot));
   }
 
   void add_rule(network const& from, std::uint16_t port, generation_number to) {
@@ -51,6 +53,20 @@ class page_writer {
     std::uint32_t width = std::min<std::uint32_t>(number(s.weight), steering_whole - begin);
     if (width == 0 || page_.shares == steering_shares) return;
     page_.share[page_.shares++] = {.up_to = begin + width, .slot = slot_or_fallback(s.generation)};
+  }
+
+  // A byte that two generations share tells nothing.
+  void tell_connections(std::uint8_t byte) {
+    auto told_by = [this](generation_number g) { return number(g) % std::size(page_.slot_of_byte); };
+    page_.connection_id_byte = byte;
+    for (unsigned i = 0; i < owners_.size(); ++i) {
+      if (owners_[i] == no_generation) continue;
+      auto same = [&](generation_number g) {
+        return g != no_generation && told_by(g) == told_by(owners_[i]);
+      };
+      bool alone = std::ranges::count_if(owners_, same) == 1;
+      if (alone) page_.slot_of_byte[told_by(owners_[i])] = static_cast<std::uint8_t>(i);
+    }
   }
 
   steering_page& page() { return page_; }
@@ -78,6 +94,7 @@ steering_page make_page(traffic_split const& split, slot_owners const& owners,
   for (auto const& client : clients) writer.add_rule(client.from, client.port, client.to);
   for (auto const& route : split.routes) writer.add_rule(route.from, 0, route.to);
   for (auto const& s : split.shares) writer.add_share(s);
+  if (constants.connection_id_byte) writer.tell_connections(*constants.connection_id_byte);
   auto& page = writer.page();
   page.sticky = split.sticky;
   page.seed = constants.sticky_seed;

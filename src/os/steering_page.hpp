@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 namespace handoff {
@@ -33,6 +34,7 @@ struct routed_client {
 struct steering_constants {
   std::uint32_t sticky_seed = 0;  // another one divides the clients in another way
   duration flow_timeout{0};
+  std::optional<std::uint8_t> connection_id_byte;
 };
 
 // The clients' rules come before the split's routes. A generation without a slot gives its share and its

@@ -163,6 +163,8 @@ grammar<listener_settings> const& listener_keys() {
       {"mode", option(&o::mode), parsed(parse_mode, "an octal text such as \"0660\"")},
       {"steer", &l::steer, flag},
       {"flow-timeout", &l::flow_timeout, time(moment)},
+      {"connection-id-byte", &l::connection_id_byte,
+       whole(std::uint8_t{0}, std::uint8_t{limit::connection_id_bytes - 1})},
   };
   return keys;
 }

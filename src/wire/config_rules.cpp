@@ -66,7 +66,7 @@ struct option_scope {
   std::string_view where;
 };
 
-constexpr std::array<option_scope, 17> option_scopes{{
+constexpr std::array<option_scope, 18> option_scopes{{
     {"type", is_not_inet, "Unix and systemd sockets (for UDP write address = \"udp://…\")"},
     {"backlog", has_connections, "sockets that accept connections"},
     {"v6only", is_inet6, "IPv6 addresses"},
@@ -79,6 +79,7 @@ constexpr std::array<option_scope, 17> option_scopes{{
     {"fast-open", is_tcp, "TCP addresses"},
     {"defer-accept", is_tcp, "TCP addresses"},
     {"flow-timeout", is_udp, "UDP addresses"},
+    {"connection-id-byte", is_udp, "UDP addresses"},
     {"user", is_path, "paths of Unix sockets"},
     {"group", is_path, "paths of Unix sockets"},
     {"mode", is_path, "paths of Unix sockets"},

@@ -84,6 +84,7 @@ void check_steering(settings const& value) {
   bool any = false;
   for (listener_settings const& listener : value.listeners) {
     require(in_bounds(listener.flow_timeout) && listener.flow_timeout > duration{0});
+    require(listener.connection_id_byte.value_or(0) < limit::connection_id_bytes);
     bool inet = std::holds_alternative<inet_address>(listener.address);
     require(!needed || inet || !listener.steer);
     any = any || (inet && listener.steer);

@@ -93,6 +93,32 @@ class Datagrams(SteeredCase):
             expected += [generation] * 10
         say(f"{len(flows)} flows kept their generations through 20 upgrades; 0 of {sent} datagrams lost")
 
+    def test_a_quic_client_that_moves_stays_with_its_generation(self):
+        listener = f'address = "{self.address}"'
+        s = self.supervise(self.demos(rest=lingering("max-draining = 24")).replace(
+            listener, f"{listener}\nconnection-id-byte = 1"))
+
+        def ask(packet):
+            flow = Flow(self, self.port)  # from another port each time
+            flow.socket.send(packet)
+            self.assertTrue(select.select([flow.socket], [], [], harness.PATIENCE)[0], "no reply")
+            reply = flow.socket.recv(256)
+            self.assertTrue(reply.startswith(packet))
+            flow.socket.close()
+            return int(reply.split()[-1])
+
+        connections = []  # the short-header packet of each, and whose it is
+        for generation in range(1, 6):
+            initial = b"\xc0\0\0\0\1\4" + bytes([90, generation % 2 + 1, 90, 90])  # with an id of the client's invention
+            self.assertEqual(ask(initial), generation)
+            connections.append((b"\x40" + bytes([7, generation, 7, 7]), generation))
+            for packet, owner in connections * 20:
+                self.assertEqual(ask(packet), owner)
+            s.upgrade(until=None)
+        for packet, owner in connections * 20:
+            self.assertEqual(ask(packet), owner)
+        say(f"{len(connections)} QUIC-like connections of 5 generations: each packet from another port came to its own")
+
     def talk_past_the_end(self, s, flow):
         """Sends one datagram after the other until the old generation is gone, and AFTERWARDS more. Who answered
         each, by its number, and the number of the first one after the end."""

@@ -350,18 +350,26 @@ TEST_CASE("what was wished is named as it is written") {
 
 TEST_CASE("listeners say whether they are steered, and when a flow is over") {
   auto listeners = good(with_listener("name = \"u\"\naddress = \"udp://[::]:53\"\nflow-timeout = \"5s\"\n"
+                                      "connection-id-byte = 19\n"
                                       "[[listener]]\nname = \"x\"\naddress = \"unix:/x\"\nsteer = false"))
                        .listeners;
   CHECK(listeners.at(0).steer);
   CHECK(listeners.at(0).flow_timeout == 5s);
   CHECK_FALSE(listeners.at(1).steer);
   CHECK(listeners.at(1).flow_timeout == 30s);
+  CHECK(listeners.at(0).connection_id_byte == 19);
+  CHECK_FALSE(listeners.at(1).connection_id_byte);
 
   auto [listener, message] = GENERATE(table<std::string, std::string>({
       {"name = \"a\"\naddress = \"[::]:80\"\nflow-timeout = \"5s\"",
        "f:7:16: [[listener]] flow-timeout: has a meaning only for UDP addresses\n"},
       {"name = \"a\"\naddress = \"udp://[::]:80\"\nflow-timeout = \"0s\"",
        "expected a duration from 1ms to 30d"},
+      {"name = \"a\"\naddress = \"udp://[::]:80\"\nconnection-id-byte = 20",
+       "f:7:22: [[listener]] connection-id-byte: expected a whole number from 0 to 19, found the number "
+       "20\n"},
+      {"name = \"a\"\naddress = \"[::]:80\"\nconnection-id-byte = 1",
+       "f:7:22: [[listener]] connection-id-byte: has a meaning only for UDP addresses\n"},
       {"name = \"a\"\naddress = \"unix:/x\"\nsteer = true",
        "f:7:9: [[listener]] steer: expected false, for only TCP and UDP addresses can be steered, found "
        "true\n"},

@@ -119,3 +119,58 @@ TEST_CASE("datagrams that came before the first slot do not look like a lost pro
   say(flows);
   CHECK(read_all(*dns->fd(g1)) == 5);
 }
+
+namespace {
+
+std::string const id_of_second = std::string("ab") + char(2) + "defgh";  // byte 2 tells generation 2
+
+std::string short_packet(std::string const& id) { return "\x41" + id + "payload"; }
+std::string long_packet(char first, std::string const& id) {
+  return std::string{first, 0, 0, 0, 1, static_cast<char>(id.size())} + id + "payload";
+}
+
+}  // namespace
+
+TEST_CASE("a QUIC packet of an established connection goes to its generation from any address") {
+  if (!steering_works()) return;
+  constexpr char initial = char(0xc0), zero_rtt = char(0xd0), handshake = char(0xe0), retry = char(0xf0);
+  auto [says, packet, to] = GENERATE(table<std::string, std::string, generation_number>({
+      {"a short header with the id of generation 2", short_packet(id_of_second), g2},
+      {"a short header with the byte of nobody", short_packet("abcdefgh"), g1},
+      {"a short header that ends before the byte",
+       "\x41"
+       "ab",
+       g1},
+      {"nothing at all", "", g1},
+      {"a Handshake packet", long_packet(handshake, id_of_second), g2},
+      {"a Handshake packet whose id is too short", long_packet(handshake, "ab") + "\x02", g1},
+      {"an Initial packet, whose id is the client's", long_packet(initial, id_of_second), g1},
+      {"a 0-RTT packet", long_packet(zero_rtt, id_of_second), g1},
+      {"a Retry packet", long_packet(retry, id_of_second), g1},
+  }));
+  CAPTURE(says);
+  auto settings = steered_udp();
+  settings.connection_id_byte = 2;
+  auto quic = open_steered(settings, {g1, g2});
+  auto client = client_at("127.0.0.1", *quic);
+  REQUIRE(::send(client.get(), packet.data(), packet.size(), 0) == static_cast<ssize_t>(packet.size()));
+  CHECK(got(*quic, to) == 1);
+  CHECK(read_all(*quic->fd(to)) == 1);
+}
+
+TEST_CASE("a connection id says more than a flow, and keeps its generation busy") {
+  if (!steering_works()) return;
+  auto settings = steered_udp();
+  settings.connection_id_byte = 2;
+  auto quic = open_steered(settings, {g1, g2});
+  auto flow = clients(1, *quic);
+  say(flow);
+  CHECK(got(*quic, g1) == 1);
+  auto packet = short_packet(id_of_second);
+  REQUIRE(::send(flow[0].get(), packet.data(), packet.size(), 0) > 0);
+  CHECK(got(*quic, g2) == 1);
+  CHECK(quic->idle(g2));
+  quic->remove(g2);
+  REQUIRE(::send(flow[0].get(), packet.data(), packet.size(), 0) > 0);
+  CHECK(got(*quic, g1) == 2);
+}

@@ -120,3 +120,16 @@ TEST_CASE("clients by port come before routes; an absent goal is the fallback") 
   CHECK(page.rule[0].slot == 1);
   CHECK(page.rule[1].slot == 0);
 }
+
+TEST_CASE("a byte of connection ids tells the slot of one generation, or nothing") {
+  slot_owners owners = owners_of({3, 0, 255, 256 + 3, 256 + 4});
+  auto page = make_page({g(3), {}, {}, false}, owners, {}, {.connection_id_byte = 2});
+  CHECK(page.connection_id_byte == 2);
+  CHECK(page.slot_of_byte[255] == 2);
+  CHECK(page.slot_of_byte[4] == 4);
+  CHECK(page.slot_of_byte[3] == no_slot);  // it is the byte of two
+  CHECK(page.slot_of_byte[0] == no_slot);
+  auto without = make_page({g(3), {}, {}, false}, owners, {}, {});
+  CHECK(without.connection_id_byte == steering_no_connection_id);
+  CHECK(without.slot_of_byte[4] == no_slot);
+}
