@@ -51,7 +51,9 @@ result<steering> steering::create(socket_type type) {
   made.current_ = unique_fd(loaded.current);
   made.counts_ = unique_fd(loaded.counts);
   made.flows_ = unique_fd(loaded.flows);
-  steering_page nobody{.layout = steering_layout_version, .fallback = steering_slots};
+  steering_page nobody{.layout = steering_layout_version,
+                       .fallback = steering_slots,
+                       .connection_id_byte = steering_no_connection_id};
   if (auto empty = made.apply(nobody); !empty) return std::unexpected(std::move(empty).error());
   return made;
 }
@@ -114,6 +116,34 @@ result<slot_counts> steering::counts(std::uint32_t slot) const {
     sum.last_datagram = instant(std::chrono::duration_cast<duration>(since_boot));
   }
   return sum;
+}
+
+std::array<int, steering::descriptor_count> steering::descriptors() const {
+  return {program_.get(), sockets_.get(), pages_.get(), current_.get(), counts_.get(), flows_.get()};
+}
+
+result<steering> steering::adopt(std::array<unique_fd, descriptor_count> descriptors) {
+  auto& [program, sockets, pages, current, counts, flows] = descriptors;
+  steering_program left{program.get(), sockets.get(), pages.get(), current.get(), counts.get(), flows.get()};
+  if (int status = steering_program_check(&left); status < 0)
+    return bpf_failure("adopting a steering program and its maps", status);
+  steering_page page{};
+  std::uint32_t which = 0;
+  int status = steering_map_read(left.current, 0, &which);
+  if (status == 0) status = steering_map_read(left.pages, which, &page);
+  if (status < 0) return bpf_failure("reading how an adopted steering program divides traffic", status);
+  if (page.layout != steering_layout_version)
+    return plain_failure("the adopted steering program has layout " + std::to_string(page.layout) +
+                         ", this handoffd knows " + std::to_string(steering_layout_version));
+  steering adopted;
+  adopted.program_ = std::move(program);
+  adopted.sockets_ = std::move(sockets);
+  adopted.pages_ = std::move(pages);
+  adopted.current_ = std::move(current);
+  adopted.counts_ = std::move(counts);
+  adopted.flows_ = std::move(flows);
+  adopted.page_ = which;
+  return adopted;
 }
 
 namespace {

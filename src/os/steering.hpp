@@ -8,6 +8,7 @@
 #include <core/settings.hpp>
 #include <os/steering_layout.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -52,6 +53,14 @@ class steering {
   result<> apply(steering_page const& page);
 
   result<slot_counts> counts(std::uint32_t slot) const;
+
+  // What a successor needs to go on, in an order that adopt() knows; close-on-exec and ours.
+  static constexpr std::size_t descriptor_count = 6;
+  std::array<int, descriptor_count> descriptors() const;
+
+  // Takes over what another one left: traffic goes on as it was divided, until apply(). Fails when they are
+  // no such program and maps, or those of another layout; they are closed then.
+  static result<steering> adopt(std::array<unique_fd, descriptor_count> descriptors);
 
  private:
   steering() = default;

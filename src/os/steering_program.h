@@ -24,6 +24,10 @@ struct steering_program {
 // EINVAL. `flows` is the size of the flow table, at least 1.
 int steering_program_load(uint32_t flows, struct steering_program* loaded);
 
+// Whether these are a program and maps of the kinds and sizes that this header's layout has: -EINVAL when
+// not.
+int steering_program_check(struct steering_program const* loaded);
+
 int steering_map_write(int map, uint32_t key, void const* value);
 // `value` has room for what the map holds at `key`.
 int steering_map_read(int map, uint32_t key, void* value);

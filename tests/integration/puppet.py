@@ -37,11 +37,15 @@ def configuration(run, *addresses, service="", rest=BRISK):
     return f"command = {json.dumps(run)}\n{service}\n{listeners}{rest}"
 
 
-def ask(address, patience=harness.PATIENCE):
-    """The number of the generation that answers a request at a port or a Unix path."""
-    with contextlib.closing(socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)) as s:
+def ask(address, client="127.0.0.1", patience=harness.PATIENCE):
+    """The number of the generation that answers a request at a Unix path, or at a port from a loopback address."""
+    if isinstance(address, str):
+        s = socket.socket(socket.AF_UNIX)
         s.settimeout(patience)
-        s.connect(address if isinstance(address, str) else ("127.0.0.1", address))
+        s.connect(address)
+    else:
+        s = socket.create_connection(("::1" if ":" in client else "127.0.0.1", address), patience, (client, 0))
+    with contextlib.closing(s):
         s.sendall(b"GET / HTTP/1.0\r\n\r\n")
         response = http.client.HTTPResponse(s)
         response.begin()

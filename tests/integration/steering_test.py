@@ -156,6 +156,20 @@ class Canary(SteeredCase):
         self.assertEqual(self.shares(50), {1: 50})
 
 
+    def test_routes_of_both_families_divide_the_clients_of_a_dual_stack_listener(self):
+        port = harness.free_port()
+        routes = ('route = [{ from = "::1", to = "candidate" }, { from = "127.0.0.2/31", to = "candidate" }, '
+                  '{ from = "0.0.0.0/0", to = "live" }]')
+        steps = 'strategy = "canary"\nsteps = [{ weight = 100, pause = true }]\n'
+        address = f'address = "{self.address}"'
+        s = self.supervise(self.demos(rest=rollout(steps, routes)).replace(address, f'address = "[::]:{port}"'))
+        s.upgrade(until=None) if False else s.call("Upgrade")
+        s.events.wait("serving")
+        answered = {client: {puppet.ask(port, client) for _ in range(20)}
+                    for client in ("::1", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")}
+        self.assertEqual(answered, {"::1": {2}, "127.0.0.1": {1}, "127.0.0.2": {2}, "127.0.0.3": {2}, "127.0.0.4": {1}})
+
+
 class Metrics(SteeredCase):
     """A canary is judged by what it answers, under load."""
 

@@ -30,6 +30,7 @@ inline sockaddr_in const* four(socket_address const& address) {
 
 inline std::uint16_t free_port(socket_type type = socket_type::stream) {
   unique_fd taken(::socket(AF_INET, kernel_socket_type(type) | SOCK_CLOEXEC, 0));
+  REQUIRE(taken);
   auto any = address_of(tcp());
   REQUIRE(::bind(taken.get(), any->get(), any->length) == 0);
   return ntohs(four(*bound_address(taken.get()))->sin_port);
