@@ -2,6 +2,7 @@
 // stop.
 #include <base/text.hpp>
 
+#include <CLI/CLI.hpp>
 #include <cli/durations.hpp>
 #include <cli/status_view.hpp>
 #include <cli/supervisors.hpp>

@@ -4,6 +4,7 @@
 #include <base/unique_fd.hpp>
 #include <wire/config_toml.hpp>
 
+#include <CLI/CLI.hpp>
 #include <cli/command.hpp>
 #include <cli/durations.hpp>
 #include <cli/terminal.hpp>

@@ -3,11 +3,15 @@
 
 #include <core/ids.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <optional>
 #include <string>
 #include <vector>
+
+// The library's header takes seconds to compile: only who defines options includes it.
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace handoff::cli {
 

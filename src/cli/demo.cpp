@@ -2,6 +2,7 @@
 // handoffd.
 #include <load/generator.hpp>
 
+#include <CLI/CLI.hpp>
 #include <cli/command.hpp>
 #include <cli/connection.hpp>
 #include <cli/demo_canary.hpp>

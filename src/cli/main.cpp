@@ -1,6 +1,7 @@
 // handoff: the operator's command. Speaks to the supervisors over their control sockets.
 #include <base/text.hpp>
 
+#include <CLI/CLI.hpp>
 #include <cli/command.hpp>
 #include <cli/durations.hpp>
 #include <cli/supervisors.hpp>

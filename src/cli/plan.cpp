@@ -1,4 +1,5 @@
 // handoff plan: what an upgrade would do now.
+#include <CLI/CLI.hpp>
 #include <cli/supervisors.hpp>
 #include <cli/terminal.hpp>
 #include <fmt/format.h>

@@ -1,4 +1,5 @@
 // handoff status and handoff history: what is, and what was.
+#include <CLI/CLI.hpp>
 #include <cli/durations.hpp>
 #include <cli/status_view.hpp>
 #include <fmt/format.h>

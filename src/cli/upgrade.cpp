@@ -1,4 +1,5 @@
 // handoff upgrade and handoff rollback: ask for a rollout, and wait for what the operator wants to know.
+#include <CLI/CLI.hpp>
 #include <cli/rollout.hpp>
 
 #include <memory>

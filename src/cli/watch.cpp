@@ -1,5 +1,6 @@
 // handoff watch: what happens, as it happens. On a terminal events above a picture that is drawn again, lines
 // in a pipe.
+#include <CLI/CLI.hpp>
 #include <cli/live_region.hpp>
 #include <cli/live_view.hpp>
 #include <cli/status_view.hpp>
