@@ -117,6 +117,23 @@ class Ready(ProbedCase):
         self.write("accept", "")
         s.events.wait("verdict", verdict="promoted")
 
+    def test_an_answer_does_not_count_when_the_service_shut_its_listener_meanwhile(self):
+        shutting = [harness.PYTHON, "-ISc",
+                    "import os, socket\n"
+                    "l, shut = socket.socket(fileno=3), False\n"
+                    "while True:\n"
+                    "    try: connection = l.accept()[0]\n"
+                    "    except OSError: continue\n"  # until it is open again
+                    "    connection.recv(4096)\n"
+                    "    print('asked', file=open(os.environ['PROBED'] + '/asked.1', 'a'))\n"
+                    "    if not shut: l.shutdown(socket.SHUT_RD)\n"
+                    "    shut = True\n"
+                    "    connection.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n')\n"
+                    "    connection.close()\n"]
+        s = self.supervise(READY_HTTP, run=shutting)
+        self.assertEqual(len(self.asked(1)), 2)
+        self.assertEqual(s.status()["listeners"][0]["reopened"], 1)
+
     def test_a_restarted_instance_is_probed_again(self):
         s = self.supervise(READY_HTTP, "silent")
         before = len(self.asked(1))
