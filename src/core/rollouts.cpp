@@ -87,14 +87,14 @@ void enter_step(turn& t, rollout& r) {
   std::visit([&](auto const& step) { enter(t, r, step); }, r.plan[r.position]);
 }
 
-// A generation more would be one too many: the oldest must go first, and does so at its drain deadline.
-bool has_room(state const& s, rollout const& r) {
+// A generation more would be one too many: another must go first, and does so at its drain deadline.
+bool may_begin(state const& s, rollout const& r) {
   bool standby_left = r.behind == no_generation || s.find(r.behind) == nullptr;
-  return standby_left && s.draining() < s.policy.rollout.max_draining;
+  return standby_left && has_room(s);
 }
 
 bool start_preparing(turn& t, rollout& r) {
-  if (!has_room(t.s, r)) {
+  if (!may_begin(t.s, r)) {
     if (!r.entered) tell_stage(t, r, "waiting for a generation to drain");
     r.entered = true;
     return false;

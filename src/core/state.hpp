@@ -157,6 +157,9 @@ struct state {
 // The earliest moment at which step() wants to hear that time passed.
 std::optional<instant> next_deadline(state const&);
 
+// Whether there may be one generation more: not too many drain, and each listener has a slot for it.
+bool has_room(state const&);
+
 // Whether a step of it holds.
 bool is_holding(rollout const&);
 
