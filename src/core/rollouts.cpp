@@ -94,12 +94,14 @@ bool may_begin(state const& s, rollout const& r) {
 }
 
 bool start_preparing(turn& t, rollout& r) {
+  if (t.s.preparing) return false;  // what an aborted rollout asked for still has its slots
   if (!may_begin(t.s, r)) {
     if (!r.entered) tell_stage(t, r, "waiting for a generation to drain");
     r.entered = true;
     return false;
   }
   r.phase = rollout_phase::preparing;
+  t.s.preparing = true;
   r.entered = false;
   t.s.last_generation = next(t.s.last_generation);
   t.perform(act::prepare{r.number, t.s.last_generation, r.source});
@@ -288,6 +290,7 @@ void tell_settled(turn& t, rollout_number number) {
 }
 
 void on(turn& t, prepared const& e) {
+  t.s.preparing = false;
   bool wanted =
       t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
   if (!wanted) {
@@ -310,6 +313,7 @@ void on(turn& t, prepared const& e) {
 }
 
 void on(turn& t, preparation_failed const& e) {
+  t.s.preparing = false;
   bool wanted =
       t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
   if (wanted) conclude(t, e.verdict);

@@ -144,6 +144,7 @@ struct state {
   std::optional<instant> retry_at;  // nothing serves, or live is deaf: the next try
   std::uint32_t failed_starts = 0;  // in a row
   bool degraded = false;
+  bool preparing = false;  // the release store has not answered yet, though nobody may want it any more
 
   generation const* with_role(role) const;
   generation const* find(generation_number) const;

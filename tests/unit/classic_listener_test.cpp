@@ -24,7 +24,7 @@ traffic_split all_to(generation_number who) { return {who, {{who, full_weight}},
 // A network of its own, in which tcp_migrate_req is what a test wants.
 class own_network {
  public:
-  explicit own_network(bool migrates)
+  own_network()
       : before_(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)), is_own(::unshare(CLONE_NEWNET) == 0) {
     if (!is_own) {
       WARN("skipped: unshare(CLONE_NEWNET) is not permitted");
@@ -35,11 +35,13 @@ class own_network {
     std::strcpy(loopback.ifr_name, "lo");
     loopback.ifr_flags = IFF_UP | IFF_RUNNING;
     REQUIRE(::ioctl(any.get(), SIOCSIFFLAGS, &loopback) == 0);
-    std::ofstream("/proc/sys/net/ipv4/tcp_migrate_req") << migrates << std::flush;
-    REQUIRE(tcp_migrates_requests() == migrates);
   }
   ~own_network() {
     if (is_own) ::setns(before_.get(), CLONE_NEWNET);
+  }
+  void let_migrate(bool migrates) const {
+    std::ofstream("/proc/sys/net/ipv4/tcp_migrate_req") << migrates << std::flush;
+    REQUIRE(tcp_migrates_requests() == migrates);
   }
   own_network(own_network const&) = delete;
   own_network& operator=(own_network const&) = delete;
@@ -55,14 +57,16 @@ class own_network {
 
 TEST_CASE("classic: what waits for a generation that leaves moves, or is told as lost", "[classic]") {
   if (!classic_works()) return;
-  bool migrates = GENERATE(false, true);
-  CAPTURE(migrates);
-  own_network mine(migrates);
+  bool migrates = GENERATE(false, true), until_now = GENERATE(false, true);
+  CAPTURE(migrates, until_now);
+  own_network mine;
   if (!mine.is_own) return;
+  mine.let_migrate(until_now);
   auto http = open_steered(steered_tcp(), {g1, g2}, classic);
-  CHECK(http->moves_waiting() == migrates);
   auto queued = clients(50, *http);
   comes_to(*http, g1, 50);
+  mine.let_migrate(migrates);  // the last moment counts
+  CHECK(http->moves_waiting() == migrates);
   holding_process holder;
   require(http->apply(all_to(g2)));
   CHECK(waiting(*http, g1) == 50);  // a weight moves nothing
