@@ -73,15 +73,21 @@ result<> classic_listener::choose_by(steering_page const& page) {
 
 // ---- slots
 
+// Rather one that is open: something may wait in it.
+std::uint32_t classic_listener::vacant_slot() const {
+  auto is_vacant = [](slot const& s) { return s.socket && (s.owner == no_generation || s.retired); };
+  auto found = std::ranges::find_if(slots_, [&](slot const& s) { return is_vacant(s) && !s.shut; });
+  if (found == slots_.end()) found = std::ranges::find_if(slots_, is_vacant);
+  return found == slots_.end() ? no_slot : static_cast<std::uint32_t>(found - slots_.begin());
+}
+
 // A new member gets nothing at first: the program names only those who were there.
 result<> classic_listener::open_slot(generation_number who) {
   notice_who_left();
-  auto vacant = std::ranges::find_if(
-      slots_, [](slot const& s) { return s.socket && (s.owner == no_generation || s.retired); });
-  if (vacant != slots_.end()) {
-    vacant->owner = who;
-    vacant->shut = vacant->retired = false;
-    return open_again(static_cast<std::uint32_t>(vacant - slots_.begin()));
+  if (auto vacant = vacant_slot(); vacant != no_slot) {
+    slots_[vacant].owner = who;
+    slots_[vacant].shut = slots_[vacant].retired = false;
+    return open_again(vacant);
   }
   auto index = free_slot();
   if (!index) return std::unexpected(std::move(index).error());
@@ -133,7 +139,8 @@ steered_listener::leaving classic_listener::remove(generation_number who) {
   auto index = index_of(who);
   if (index == no_slot) return {};
   notice_who_left();
-  bool others = order_.size() > (is_member(index) ? 1U : 0U);
+  bool others = std::ranges::any_of(
+      order_, [&](auto other) { return other != index && slots_[other].owner != no_generation; });
   if (others) return end(index);
   abandon(index);
   return {};

@@ -36,6 +36,7 @@ class classic_listener final : public steered_listener {
   result<> attach_again() override { return choose_anew(); }
   result<> listen_again() const override;
   bool is_member(std::uint32_t index) const;
+  std::uint32_t vacant_slot() const;
   void leaves(std::uint32_t index);
   void notice_who_left();
   leaving end(std::uint32_t index);

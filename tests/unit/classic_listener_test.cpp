@@ -114,6 +114,26 @@ TEST_CASE("classic: the socket without an owner keeps what comes for the next ge
   serve_all(*http->fd(g2), held);
 }
 
+TEST_CASE("classic: what comes to the last UDP socket is for the next generation as well", "[classic]") {
+  if (!classic_works()) return;
+  auto dns = open_steered(steered_udp(), {g1, g2}, classic);
+  auto leaves_first = GENERATE(g1, g2);
+  auto last = leaves_first == g1 ? g2 : g1;
+  require(dns->apply(all_to(last)));
+  for (auto who : {leaves_first, last}) {
+    dns->retire(who);
+    CHECK(dns->remove(who).unread_datagrams == 0);
+  }
+  auto flows = clients(20, *dns);
+  say(flows);
+  require(dns->add(g3));
+  CHECK(read_all(*dns->fd(g3)) == 20);
+  require(dns->add(generation_number{4}));
+  require(dns->apply(all_to(g3)));
+  say(flows);
+  CHECK(read_all(*dns->fd(g3)) == 20);
+}
+
 TEST_CASE("classic: a generation that comes takes over the slot of one that is gone", "[classic]") {
   if (!classic_works()) return;
   auto http = open_steered(steered_tcp(), {g1, g2}, classic);
