@@ -94,8 +94,10 @@ std::vector<std::string> tell_before(state const& s) {
                    ", which is at: " + stage_of(*s.rollout));
   if (auto const* warm = s.with_role(role::standby))
     said.push_back(generation_text(warm->number) + ", which stands by, drains first");
-  else if (s.draining() >= s.policy.rollout.max_draining)
+  else if (!has_room(s) && s.draining() > 0)
     said.push_back("wait until one of " + std::to_string(s.draining()) + " draining generations is gone");
+  else if (!has_room(s))
+    said.push_back("wait until the generation that loses is gone");
   return said;
 }
 

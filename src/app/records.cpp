@@ -17,6 +17,11 @@ json until(std::optional<instant> moment, instant now) {
 
 json or_null(std::uint32_t n) { return n == 0 ? json(nullptr) : json(n); }
 
+template <class T>
+json or_null(std::optional<T> const& value) {
+  return value ? json(*value) : json(nullptr);
+}
+
 json percentage(weight w) { return number(w) / 100.0; }
 
 // Its part of the traffic where there is a split at all.
@@ -103,11 +108,16 @@ json slot_records(state const& s, observed_listener const& of) {
   for (auto const& slot : of.slots)
     records.push_back({{"generation", number(slot.generation)},
                        {"weight", percentage(weight_of(s, slot.generation))},
-                       {"queued", slot.queued ? json(*slot.queued) : json(nullptr)},
-                       {"connections", slot.connections},
-                       {"datagrams", slot.datagrams},
-                       {"migrations", slot.migrations}});
+                       {"queued", or_null(slot.queued)},
+                       {"connections", or_null(slot.connections)},
+                       {"datagrams", or_null(slot.datagrams)},
+                       {"migrations", or_null(slot.migrations)}});
   return records;
+}
+
+std::string_view sharing_word(observed_listener const& l) {
+  if (!l.steered) return "shared";
+  return l.by_classic ? "steered_classic" : "steered";
 }
 
 json listener_records(state const& s, observations const& seen) {
@@ -115,10 +125,10 @@ json listener_records(state const& s, observations const& seen) {
   for (auto const& l : seen.listeners)
     records.push_back({{"name", l.name},
                        {"address", l.address},
-                       {"queued", l.queued ? json(*l.queued) : json(nullptr)},
+                       {"queued", or_null(l.queued)},
                        {"backlog", l.backlog},
                        {"reopened", l.reopened},
-                       {"sharing", l.steered ? "steered" : "shared"},
+                       {"sharing", sharing_word(l)},
                        {"sharing_reason", l.sharing_reason},
                        {"slots", slot_records(s, l)}});
   return records;

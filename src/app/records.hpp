@@ -27,13 +27,13 @@ struct observed_generation {
   std::string executable;
   std::string executable_state;
 };
-// A generation's own socket of a steered listener, and what was counted there.
+// A generation's own socket of a steered listener, and what was counted there: nothing by classic BPF.
 struct observed_slot {
   generation_number generation{};
   std::optional<std::uint32_t> queued;
-  std::uint64_t connections = 0;
-  std::uint64_t datagrams = 0;
-  std::uint64_t migrations = 0;  // that came here from slots that were closed
+  std::optional<std::uint64_t> connections;
+  std::optional<std::uint64_t> datagrams;
+  std::optional<std::uint64_t> migrations;  // that came here from slots that were closed
 };
 struct observed_listener {
   std::string name;
@@ -42,7 +42,8 @@ struct observed_listener {
   std::uint32_t backlog = 0;
   std::uint32_t reopened = 0;  // times
   bool steered = false;
-  std::string sharing_reason;  // why it is shared, when it is
+  bool by_classic = false;     // and not by eBPF
+  std::string sharing_reason;  // why not by eBPF
   std::vector<observed_slot> slots;
 };
 struct observations {

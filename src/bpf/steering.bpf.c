@@ -148,23 +148,13 @@ static __always_inline __u32 find_connection(struct sk_reuseport_md* md, struct 
   return page->slot_of_byte[told];
 }
 
-// The finaliser of MurmurHash3: every bit that goes in reaches every bit that comes out.
-static __always_inline __u32 mixed(__u32 hash) {
-  hash ^= hash >> 16;
-  hash *= 0x85ebca6b;
-  hash ^= hash >> 13;
-  hash *= 0xc2b2ae35;
-  hash ^= hash >> 16;
-  return hash;
-}
-
 static __always_inline __u32 find_share(struct sk_reuseport_md* md, struct steering_page const* page,
                                         struct flow const* ends) {
-  __u32 hash = mixed(page->seed);
+  __u32 hash = steering_mixed(page->seed);
   if (page->sticky) {
-    for (int i = 0; i < 4; ++i) hash = mixed(hash ^ ends->client[i]);
+    for (int i = 0; i < 4; ++i) hash = steering_mixed(hash ^ bpf_ntohl(ends->client[i]));
   } else {
-    hash = mixed(hash ^ md->hash);
+    hash = steering_mixed(hash ^ md->hash);
   }
   __u32 point = ((__u64)hash * steering_whole) >> 32;
   for (__u32 i = 0; i < steering_shares && i < page->shares; ++i)

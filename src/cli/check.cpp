@@ -68,7 +68,9 @@ std::string sharing_of(settings const& s, listener_settings const& l) {
   if (!has_slots) return "shared: only TCP and UDP can be steered";
   if (!l.steer) return "shared: steer = false";
   if (s.rollout.sharing == sharing::shared) return "shared: sharing = \"shared\"";
-  return s.rollout.sharing == sharing::steered ? "steered" : "steered where the kernel lets us";
+  if (s.rollout.sharing == sharing::steered || needs_steering(s.rollout))
+    return "steered: by eBPF, or by classic BPF where handoffd may not load that";
+  return "steered by eBPF, or shared where handoffd may not load that";
 }
 
 std::vector<std::string> summary(std::string const& file, settings const& s) {

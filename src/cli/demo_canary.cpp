@@ -29,12 +29,12 @@ std::string configuration(unsigned version, std::string const& service, std::str
   json read{"/bin/sh", "-c", "exec cat \"$0.$HANDOFF_GENERATION\"", counters};
   auto interval = std::clamp(hold / 4, duration(1), longest_interval);
   std::string text = fmt::format(
-      "[service]\nname = \"demo\"\ncommand = {}\n[[listener]]\nname = \"http\"\naddress = \"{}\"\n",
+      "[service]\nname = \"demo\"\ncommand = {}\n[[listener]]\nname = \"http\"\naddress = \"{}\"\n"
+      "[rollout]\nsharing = \"steered\"\n",
       one_line(command), address);
-  // The first release comes up wherever it can, so that we can be told why a canary cannot.
   if (version == first_version) return text;
   return text + fmt::format(
-                    "[rollout]\nstrategy = \"canary\"\n"
+                    "strategy = \"canary\"\n"
                     "steps = [{{ weight = 5, hold = \"{0}\" }}, {{ weight = 25, hold = \"{0}\" }}]\n"
                     "[[metric]]\nname = \"errors\"\ncommand = {1}\nmax-ratio = 1\nmin-count = {2}\n"
                     "interval = \"{3}\"\n",
@@ -49,7 +49,6 @@ class canary_play {
   result<canary_story> perform(demo_programs const&, std::string const& directory);
 
  private:
-  result<> check_steered() const;
   result<> play_all();
   result<> stay(duration);
   result<> release_version(unsigned version);
@@ -82,7 +81,6 @@ result<canary_story> canary_play::perform(demo_programs const& programs, std::st
       programs, directory, configuration(first_version, service_, address_, counters_, how_.hold));
   if (!supervisor) return std::unexpected(supervisor.error());
   supervisor_ = std::move(*supervisor);
-  if (auto steered = check_steered(); !steered) return std::unexpected(steered.error());
   auto where = load::parse_target(address_);
   if (!where) return std::unexpected(where.error());
   auto run = load::generator::start({.where = *where, .clients = how_.clients});
@@ -99,17 +97,6 @@ result<canary_story> canary_play::perform(demo_programs const& programs, std::st
   if (story_.failed_otherwise() > 0)
     for (auto const& note : told.notes) err().line("handoff: " + note.what);
   return story_;
-}
-
-result<> canary_play::check_steered() const {
-  auto status = supervisor_->status();
-  if (!status) return std::unexpected(status.error());
-  for (auto const& listener : list(*status, "listeners"))
-    if (raw_text(listener, "sharing") != "steered")
-      return plain_failure(
-          "a canary divides the traffic in the kernel by eBPF, which needs root or CAP_BPF: " +
-          text(listener, "sharing_reason"));
-  return {};
 }
 
 result<> canary_play::play_all() {

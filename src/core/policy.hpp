@@ -21,8 +21,9 @@ struct generation_policy {
   duration drain_timeout = std::chrono::seconds(60);
   duration kill_timeout = std::chrono::seconds(5);
   std::optional<duration> watchdog;
-  bool steered = false;  // it has slots of its own, so there is a split to move
-  duration settle{0};    // before it is told to drain, for what waits in its slots and for its UDP flows
+  bool steered = false;      // it has slots of its own, so there is a split to move
+  std::uint32_t slots = 32;  // steered: how many generations can have theirs at once, this one included
+  duration settle{0};        // before it is told to drain, for what waits in its slots and for its UDP flows
 
   bool operator==(generation_policy const&) const = default;
 };

@@ -87,19 +87,21 @@ void enter_step(turn& t, rollout& r) {
   std::visit([&](auto const& step) { enter(t, r, step); }, r.plan[r.position]);
 }
 
-// A generation more would be one too many: the oldest must go first, and does so at its drain deadline.
-bool has_room(state const& s, rollout const& r) {
+// A generation more would be one too many: another must go first, and does so at its drain deadline.
+bool may_begin(state const& s, rollout const& r) {
   bool standby_left = r.behind == no_generation || s.find(r.behind) == nullptr;
-  return standby_left && s.draining() < s.policy.rollout.max_draining;
+  return standby_left && has_room(s);
 }
 
 bool start_preparing(turn& t, rollout& r) {
-  if (!has_room(t.s, r)) {
+  if (t.s.preparing) return false;  // what an aborted rollout asked for still has its slots
+  if (!may_begin(t.s, r)) {
     if (!r.entered) tell_stage(t, r, "waiting for a generation to drain");
     r.entered = true;
     return false;
   }
   r.phase = rollout_phase::preparing;
+  t.s.preparing = true;
   r.entered = false;
   t.s.last_generation = next(t.s.last_generation);
   t.perform(act::prepare{r.number, t.s.last_generation, r.source});
@@ -288,6 +290,7 @@ void tell_settled(turn& t, rollout_number number) {
 }
 
 void on(turn& t, prepared const& e) {
+  t.s.preparing = false;
   bool wanted =
       t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
   if (!wanted) {
@@ -310,6 +313,7 @@ void on(turn& t, prepared const& e) {
 }
 
 void on(turn& t, preparation_failed const& e) {
+  t.s.preparing = false;
   bool wanted =
       t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
   if (wanted) conclude(t, e.verdict);

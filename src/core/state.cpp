@@ -107,6 +107,13 @@ std::optional<instant> next_deadline(state const& s) {
   return e.at;
 }
 
+bool has_room(state const& s) {
+  bool has_slot = std::ranges::all_of(s.generations, [&](auto const& g) {
+    return !g.policy.steered || s.generations.size() < g.policy.slots;
+  });
+  return has_slot && s.draining() < s.policy.rollout.max_draining;
+}
+
 bool is_holding(rollout const& r) {
   if (r.phase != rollout_phase::executing || !r.entered || r.position >= r.plan.size()) return false;
   return std::holds_alternative<hold_step>(r.plan[r.position]);

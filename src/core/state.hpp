@@ -144,6 +144,7 @@ struct state {
   std::optional<instant> retry_at;  // nothing serves, or live is deaf: the next try
   std::uint32_t failed_starts = 0;  // in a row
   bool degraded = false;
+  bool preparing = false;  // the release store has not answered yet, though nobody may want it any more
 
   generation const* with_role(role) const;
   generation const* find(generation_number) const;
@@ -156,6 +157,9 @@ struct state {
 
 // The earliest moment at which step() wants to hear that time passed.
 std::optional<instant> next_deadline(state const&);
+
+// Whether there may be one generation more: not too many drain, and each listener has a slot for it.
+bool has_room(state const&);
 
 // Whether a step of it holds.
 bool is_holding(rollout const&);

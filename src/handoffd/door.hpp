@@ -1,5 +1,5 @@
 // One listener, however the generations of the service share it: all hold the same socket, or each has a slot
-// of its own. Which of the two is chosen once, when it is opened.
+// of its own, by one program or the other. Which of the three is chosen once, when it is opened.
 #pragma once
 
 #include <app/records.hpp>
@@ -14,8 +14,10 @@ namespace handoff {
 
 class door {
  public:
-  door(listener shared, std::string why) : shared_(std::move(shared)), why_shared_(std::move(why)) {}
-  explicit door(std::unique_ptr<steered_listener> steered) : steered_(std::move(steered)) {}
+  // `why`: it is shared, or not steered by eBPF.
+  door(listener shared, std::string why) : shared_(std::move(shared)), why_(std::move(why)) {}
+  door(std::unique_ptr<steered_listener> steered, std::string why)
+      : steered_(std::move(steered)), why_(std::move(why)) {}
 
   listener_settings const& settings() const { return shared_ ? shared_->settings() : steered_->settings(); }
   std::string const& name() const { return settings().name; }
@@ -24,9 +26,10 @@ class door {
   int fd(generation_number) const;
 
   steered_listener* steered() { return steered_.get(); }
+  steered_listener const* steered() const { return steered_.get(); }
   bool is_steered() const { return steered_ != nullptr; }
   listener* shared() { return shared_ ? &*shared_ : nullptr; }
-  std::string const& why_shared() const { return why_shared_; }
+  std::string why_shared() const { return is_steered() ? std::string() : why_; }
 
   // Services override the backlog.
   result<> restore_backlog(std::uint32_t backlog);
@@ -36,10 +39,17 @@ class door {
  private:
   std::optional<listener> shared_;
   std::unique_ptr<steered_listener> steered_;  // one of the two
-  std::string why_shared_;
+  std::string why_;
 };
 
-// Why the generations of a service share this listener; empty when it is to be steered.
-std::string why_shared(listener_settings const&, sharing);
+struct sharing_choice {
+  std::optional<steering_method> steered;  // nothing: all generations hold the same socket
+  std::string why;                         // not by eBPF, which would be best
+};
+
+// Classic BPF is used where somebody asks for steering, or where it takes nothing from the service: without
+// tcp_migrate_req, what waits for a generation that crashes for good is lost in a slot, and not in a shared
+// socket.
+sharing_choice choose_sharing(listener_settings const&, rollout_settings const&);
 
 }  // namespace handoff

@@ -92,9 +92,10 @@ void leaving_slots::look() {
 void leaving_slots::look_at_flows(slot& s) {
   instant now = loop::now();
   duration silence = still_to_be_silent(*s.listener, s.of);
-  if (s.moved || silence == duration{}) {
+  bool remembered = s.listener->remembers_flows();  // else they have moved already
+  if (s.moved || (remembered && silence == duration{})) {
     s.resting = true;
-  } else if (now >= s.move_at) {
+  } else if (!remembered || now >= s.move_at) {
     if (auto shut = s.listener->shut(s.of); !shut) report_(shut.error().message());
     s.moved = true;
     s.look_at = now + last_reads;
@@ -117,7 +118,7 @@ void leaving_slots::look_at_queue(slot& s) {
     s.patience = first_patience;
   }
   s.waiting = *waiting;
-  if (!s.closing) return;
+  if (!s.closing || !s.listener->moves_waiting()) return;
   if (now - s.since >= retire_after_) return move_on(s, "is not taken by anybody");
   if (now - s.since < s.patience) return;
   s.patience += std::min(s.patience, most_patience);

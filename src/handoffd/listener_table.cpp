@@ -29,7 +29,7 @@ bool needs_new_socket(socket_options a, socket_options const& b) {
 }
 
 // Why a listener that is open cannot go on as it is now wanted; empty when it can.
-std::string why_not_as(door const& open, listener_settings const& wanted, sharing how) {
+std::string why_not_as(door const& open, listener_settings const& wanted, rollout_settings const& how) {
   std::string still = " while " + to_string(wanted) +
                       " stays open; give the listener another address, or stop and start the service";
   if (needs_new_socket(open.settings().options, wanted.options)) return "only the backlog can change" + still;
@@ -37,9 +37,9 @@ std::string why_not_as(door const& open, listener_settings const& wanted, sharin
     return "flow-timeout cannot change" + still;
   if (open.settings().connection_id_byte != wanted.connection_id_byte && open.is_steered())
     return "connection-id-byte cannot change" + still;
-  bool must = how == sharing::steered && wanted.steer;
-  bool by_choice = how != sharing::automatic || wanted.steer != open.settings().steer;
-  if (by_choice && open.is_steered() != (must || why_shared(wanted, how).empty()))
+  bool must = how.sharing == sharing::steered && wanted.steer;
+  bool by_choice = how.sharing != sharing::automatic || wanted.steer != open.settings().steer;
+  if (by_choice && open.is_steered() != (must || choose_sharing(wanted, how).steered.has_value()))
     return "how its generations share it cannot change" + still;
   return {};
 }
@@ -100,7 +100,7 @@ listener_table::entry* listener_table::find(listener_settings const& wanted) {
 }
 
 result<std::vector<named_listener>> listener_table::configure(std::vector<listener_settings> const& wanted,
-                                                              sharing how) {
+                                                              rollout_settings const& how) {
   std::vector<listener_settings> missing;
   for (auto const& w : wanted) {
     entry const* open = find(w);
@@ -109,7 +109,7 @@ result<std::vector<named_listener>> listener_table::configure(std::vector<listen
     else if (auto why = why_not_as(open->way_in, w, how); !why.empty())
       return plain_failure("listener '" + w.name + "': " + why);
   }
-  bool many = how == sharing::automatic && wanted.size() > most_steered_unasked;
+  bool many = how.sharing == sharing::automatic && wanted.size() > most_steered_unasked;
   auto opened = open(missing, how, many);
   if (!opened) return std::unexpected(opened.error());
   for (auto& way_in : *opened) add(std::move(way_in));
@@ -127,28 +127,28 @@ result<std::vector<named_listener>> listener_table::configure(std::vector<listen
   return all;
 }
 
-result<std::vector<door>> listener_table::open(std::vector<listener_settings> const& missing, sharing how,
-                                               bool many) {
+result<std::vector<door>> listener_table::open(std::vector<listener_settings> const& missing,
+                                               rollout_settings const& how, bool many) {
   std::vector<door> opened;
   std::vector<listener_settings> to_share;
   for (auto const& l : missing) {
-    std::string why = many ? too_many() : why_shared(l, how);
-    bool wanted = how == sharing::steered && l.steer;
-    if (!why.empty() && wanted)
-      return plain_failure("listener '" + l.name + "' cannot be steered: " + why +
+    auto choice = many ? sharing_choice{{}, too_many()} : choose_sharing(l, how);
+    bool wanted = how.sharing == sharing::steered && l.steer;
+    if (!choice.steered && wanted)
+      return plain_failure("listener '" + l.name + "' cannot be steered: " + choice.why +
                            " ('steer = false' lets its generations share it)");
-    if (!why.empty()) {
+    if (!choice.steered) {
       to_share.push_back(l);
       continue;
     }
-    auto steered = steered_listener::open(l, sticky_seed_);
+    auto steered = steered_listener::open(l, sticky_seed_, *choice.steered);
     if (!steered) return std::unexpected(std::move(steered).error());
-    opened.emplace_back(std::move(*steered));
+    opened.emplace_back(std::move(*steered), std::move(choice.why));
   }
   auto shared = open_listeners(to_share, adopted_);
   if (!shared) return std::unexpected(std::move(shared).error());
   for (auto& l : *shared) {
-    std::string why = many ? too_many() : why_shared(l.settings(), how);
+    std::string why = many ? too_many() : choose_sharing(l.settings(), how).why;
     opened.emplace_back(std::move(l), std::move(why));
   }
   return opened;
@@ -203,11 +203,8 @@ result<> listener_table::add_slots(generation_number g, std::vector<named_listen
 
 void listener_table::remove_slots(generation_number g) {
   leaving_->forget(g);
-  // Handshakes take time to end; what is sent to a UDP socket that nobody reads any more is lost.
-  for (auto* group : with_slot(g)) {
-    if (group->settings().type != socket_type::datagram) continue;
-    if (auto shut = group->shut(g); !shut) report_(shut.error().message());
-  }
+  for (auto const& [number, e] : entries_) hangups_->forget(key_of(number, g));
+  for (auto* group : with_slot(g)) group->retire(g);
   auto later = loop_.at(loop::now() + last_handshakes, [this, g] { remove_slots_now(g); });
   if (!later) return remove_slots_now(g);
   removals_[g] = std::move(*later);
@@ -217,12 +214,15 @@ void listener_table::remove_slots_now(generation_number g) {
   auto mine = removals_.extract(g);  // it is running: to the end of this call
   for (auto& [number, e] : entries_) {
     steered_listener* group = e.way_in.steered();
-    if (group == nullptr || !group->fd(g)) continue;
+    if (group == nullptr) continue;
     hangups_->forget(key_of(number, g));
     auto left = group->remove(g);
-    if (left.unread_datagrams > 0)
-      report_("generation " + std::to_string(handoff::number(g)) + " left " +
-              std::to_string(left.unread_datagrams) + " datagrams of '" + group->name() + "' unread");
+    auto tell = [&](std::uint32_t lost, std::string const& what) {
+      if (lost > 0)
+        report_("generation " + std::to_string(handoff::number(g)) + " left " + std::to_string(lost) + what);
+    };
+    tell(left.unread_datagrams, " datagrams of '" + group->name() + "' unread");
+    tell(left.unaccepted_connections, " connections of '" + group->name() + "' unaccepted: they were reset");
   }
   with_slots_.erase(g);
 }
@@ -256,9 +256,12 @@ auto listener_table::summary(std::vector<named_listener> const& listeners) const
   sharing_summary all;
   for (auto const& l : listeners) {
     door const& d = entries_.at(l.listener).way_in;
-    all.any_steered = all.any_steered || d.is_steered();
-    all.any_steered_udp =
-        all.any_steered_udp || (d.is_steered() && d.settings().type == socket_type::datagram);
+    if (auto const* group = d.steered()) {
+      bool flows = group->settings().type == socket_type::datagram && group->remembers_flows();
+      all.any_steered = true;
+      all.any_flows = all.any_flows || flows;
+      all.slots = std::min(all.slots, group->most_slots());
+    }
     bool meant = !d.is_steered() && d.settings().steer;
     if (meant && all.not_steered.empty())
       all.not_steered = "listener '" + l.name + "' is shared (" + d.why_shared() + ")";
@@ -309,9 +312,10 @@ void listener_table::watch_slot(std::size_t number, generation_number g) {
 
 void listener_table::watch_anchor(std::size_t number) {
   auto const* group = entries_.at(number).way_in.steered();
+  if (!group->anchor()) return;
   // Nobody has a slot yet, or any more: then it is the anchor's part to hold what comes.
   if (with_slots_.empty()) return;
-  if (auto watched = strays_->watch(key_of(number, no_generation), group->anchor()); !watched)
+  if (auto watched = strays_->watch(key_of(number, no_generation), *group->anchor()); !watched)
     report_("watching listener '" + group->name() + "': " + watched.error().message());
 }
 

@@ -36,7 +36,8 @@ class listener_table final : public traffic {
 
   // Makes all of them open, or changes nothing. One with the address of an open listener is that listener.
   // What is opened counts as configured until the next call.
-  result<std::vector<named_listener>> configure(std::vector<listener_settings> const&, sharing);
+  result<std::vector<named_listener>> configure(std::vector<listener_settings> const&,
+                                                rollout_settings const&);
 
   // How long a leaving generation's queue may stand still.
   void set_retire_after(duration d) { leaving_->set_retire_after(d); }
@@ -50,12 +51,13 @@ class listener_table final : public traffic {
 
   struct sharing_summary {
     bool any_steered = false;
-    bool any_steered_udp = false;
+    bool any_flows = false;                // of UDP, that stay with their generation
+    std::uint32_t slots = steering_slots;  // of the steered listener that has fewest
     std::string not_steered;  // the first that should be and is not, and why; empty when there is none
   };
   sharing_summary summary(std::vector<named_listener> const&) const;
   // Why all generations share it; empty where each has a slot.
-  std::string const& why_not_steered(std::size_t listener) const {
+  std::string why_not_steered(std::size_t listener) const {
     return entries_.at(listener).way_in.why_shared();
   }
 
@@ -94,7 +96,7 @@ class listener_table final : public traffic {
 
   listener_table(loop& on, post to_engine, report tell, std::vector<named_descriptor> adopted);
   entry* find(listener_settings const&);
-  result<std::vector<door>> open(std::vector<listener_settings> const&, sharing, bool many);
+  result<std::vector<door>> open(std::vector<listener_settings> const&, rollout_settings const&, bool many);
   void add(door);
   void watch_shared(std::size_t listener);
   void watch_slot(std::size_t listener, generation_number);

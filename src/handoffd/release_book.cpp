@@ -34,7 +34,7 @@ std::optional<std::string> why_not(settings const& was, settings const& is) {
 // What a generation with slots of its own waits for before it is told to drain.
 duration settle_time(service_settings const& s, listener_table::sharing_summary const& shared) {
   constexpr duration for_queues{250};
-  if (shared.any_steered_udp) return s.drain.timeout;  // flows may live as long as connections
+  if (shared.any_flows) return s.drain.timeout;  // flows may live as long as connections
   return shared.any_steered ? std::min(for_queues, s.drain.timeout) : duration{};
 }
 
@@ -52,7 +52,7 @@ std::string why_not(probe_settings const& probe, listener_table const& table,
                     std::vector<named_listener> const& known) {
   auto named = std::ranges::find(known, probe.listener, &named_listener::name);
   if (named == known.end()) return "there is no listener '" + probe.listener + "'";
-  std::string const& why = table.why_not_steered(named->listener);
+  std::string why = table.why_not_steered(named->listener);
   if (why.empty()) return {};
   return "listener '" + probe.listener + "' is shared (" + why + "), so that nobody knows who answers";
 }
@@ -103,10 +103,10 @@ std::expected<release, verdict> release_book::make_from_file(generation_number n
     return std::unexpected(verdict{kind, made.error().reason});
   }
   // Last of all that can fail: who is refused leaves no listener behind.
-  auto listeners = listeners_.configure(read->listeners, read->rollout.sharing);
+  auto listeners = listeners_.configure(read->listeners, read->rollout);
   if (!listeners) return refuse(listeners.error().message());
   if (auto why = handoff::why_not(*read, listeners_, *listeners); !why.empty()) {
-    (void)listeners_.configure(current_.listeners, current_.rollout.sharing);
+    (void)listeners_.configure(current_.listeners, current_.rollout);
     return refuse(why);
   }
   made->listeners = std::move(*listeners);
@@ -125,6 +125,7 @@ void release_book::add(act::prepare const& a, release r) {
   auto policy = generation_policy_of(r.service);
   auto shared = listeners_.summary(r.listeners);
   policy.steered = shared.any_steered;
+  policy.slots = shared.slots;
   policy.settle = settle_time(r.service, shared);
   releases_.insert_or_assign(a.generation, std::move(r));
   post_(prepared{a.rollout, a.generation, policy, operator_policy_of(current_)});
@@ -150,7 +151,7 @@ auto release_book::reload() -> std::expected<std::vector<std::string>, refusal> 
     return std::unexpected(refusal{
         "what shapes a launch has changed ([service], [ready], [drain] or a listener): use upgrade", {}});
   // The same ones: this only asks for them.
-  auto listeners = listeners_.configure(current_.listeners, current_.rollout.sharing);
+  auto listeners = listeners_.configure(current_.listeners, current_.rollout);
   if (!listeners) return std::unexpected(refusal{listeners.error().message(), {}});
   if (auto why = handoff::why_not(*read, listeners_, *listeners); !why.empty())
     return std::unexpected(refusal{why, {}});

@@ -125,7 +125,7 @@ result<> supervisor::parts::open_doors() {
       std::move(adopted));
   if (!made) return std::unexpected(made.error());
   listeners = std::move(*made);
-  auto opened = listeners->configure(options.first.listeners, options.first.rollout.sharing);
+  auto opened = listeners->configure(options.first.listeners, options.first.rollout);
   if (!opened) return std::unexpected(opened.error());
   if (auto why = why_not(options.first, *listeners, *opened); !why.empty()) return plain_failure(why);
   if (listeners->left_over() > 0)

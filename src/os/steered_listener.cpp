@@ -1,10 +1,10 @@
 #include "steered_listener.hpp"
 
+#include <os/classic_listener.hpp>
+#include <os/ebpf_listener.hpp>
 #include <os/listening.hpp>
 
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -15,20 +15,11 @@ namespace handoff {
 
 namespace {
 
-result<> set_flag(int fd, int option, int value, char const* doing) {
-  if (::setsockopt(fd, SOL_SOCKET, option, &value, sizeof value) < 0) return os_failure(doing);
-  return {};
-}
-
 result<> share_port(int fd, bool shared) {
-  return set_flag(fd, SO_REUSEPORT, shared, "setting SO_REUSEPORT");
-}
-
-// Takes every datagram that waits, without touching a flag of the socket.
-std::uint32_t discard_datagrams(int fd) {
-  std::uint32_t taken = 0;
-  while (taken < most_unread_counted && ::recv(fd, nullptr, 0, MSG_DONTWAIT | MSG_TRUNC) >= 0) ++taken;
-  return taken;
+  int value = shared;
+  if (::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, sizeof value) < 0)
+    return os_failure("setting SO_REUSEPORT");
+  return {};
 }
 
 result<routed_client> client_at(socket_address const& from, generation_number to) {
@@ -54,46 +45,50 @@ auto same_client(routed_client const& wanted) {
 
 }  // namespace
 
-error steered_listener::told(error e, std::string_view doing) const {
-  return std::move(e).during(std::string(doing) + " '" + name() + "'");
+std::uint32_t discard_datagrams(int fd) {
+  std::uint32_t taken = 0;
+  while (taken < most_unread_counted && ::recv(fd, nullptr, 0, MSG_DONTWAIT | MSG_TRUNC) >= 0) ++taken;
+  return taken;
+}
+
+result<> steered_listener::told(result<> done, std::string_view doing) const {
+  if (done) return done;
+  return std::unexpected(std::move(done).error().during(std::string(doing) + " '" + name() + "'"));
 }
 
 // ---- opening
 
 result<std::unique_ptr<steered_listener>> steered_listener::open(listener_settings settings,
-                                                                 std::uint32_t sticky_seed) {
+                                                                 std::uint32_t sticky_seed,
+                                                                 steering_method method) {
   std::string says = binding(settings);
   auto const* address = std::get_if<inet_address>(&settings.address);
   if (address == nullptr || address->port == 0 || settings.type == socket_type::seqpacket) {
     return plain_failure(says + ": only TCP and UDP with a port of their own can be steered");
   }
-  auto program = steering::create(settings.type);
-  if (!program) return std::unexpected(std::move(program).error().during(says));
-  std::unique_ptr<steered_listener> made(
-      new steered_listener(std::move(settings), sticky_seed, std::move(*program)));
-  if (auto opened = made->open_anchor(); !opened) {
-    return std::unexpected(std::move(opened).error().during(says));
-  }
+  auto made = method == steering_method::ebpf ? ebpf_listener::open(std::move(settings), sticky_seed)
+                                              : classic_listener::open(std::move(settings), sticky_seed);
+  if (!made) return std::unexpected(std::move(made).error().during(says));
   return made;
 }
 
 // The address is taken without SO_REUSEPORT, so that everybody who holds it is found, and shared afterwards.
 // A socket gets its group with the program, which it takes before bind() only while it says that it will
 // share.
-result<> steered_listener::open_anchor() {
+result<unique_fd> steered_listener::open_first(std::function<result<>(int)> const& attach) const {
   auto address = address_of(settings_);
   if (!address) return std::unexpected(std::move(address).error());
   auto socket = make_socket(address->family(), settings_);
-  if (!socket) return std::unexpected(std::move(socket).error());
+  if (!socket) return socket;
   int fd = socket->get();
   auto done = share_port(fd, true);
-  if (done) done = program_.attach(fd);
+  if (done) done = attach(fd);
   if (done) done = share_port(fd, false);
   if (done) done = bind_to(fd, *address, settings_.type);
   if (done) done = listen_on(fd, settings_);
   if (done) done = share_port(fd, true);
-  if (done) anchor_ = std::move(*socket);
-  return done;
+  if (!done) return std::unexpected(std::move(done).error());
+  return socket;
 }
 
 result<unique_fd> steered_listener::open_member() const {
@@ -112,43 +107,21 @@ result<unique_fd> steered_listener::open_member() const {
 // ---- slots
 
 result<> steered_listener::add(generation_number who) {
-  std::string doing = "adding generation " + std::to_string(number(who)) + " to";
-  auto refused = [&](error e) { return std::unexpected(told(std::move(e), doing)); };
-  if (who == no_generation || find(who) != nullptr) {
-    return refused(plain_failure("it has a slot already").error());
-  }
-  auto free = std::ranges::find(slots_, no_generation, &slot::owner);
-  if (free == slots_.end()) {
-    std::string what = "all " + std::to_string(steering_slots) + " slots are taken";
-    return refused(plain_failure(what).error());
-  }
-  auto socket = open_member();
-  if (!socket) return refused(std::move(socket).error());
-  *free = {who, std::move(*socket)};
-  if (auto taken = take_slot(static_cast<std::uint32_t>(free - slots_.begin())); !taken) {
-    remove(who);
-    return refused(std::move(taken).error());
-  }
-  return {};
+  bool known = who == no_generation || find(who) != nullptr;
+  auto done = known ? result<>(plain_failure("it has a slot already")) : open_slot(who);
+  return told(std::move(done), "adding generation " + std::to_string(number(who)) + " to");
 }
 
-// The page comes first: flows that begin in the slot are the new owner's.
-result<> steered_listener::take_slot(std::uint32_t index) {
-  auto done = program_.reset_counts(index);
-  if (done) done = write_page();
-  if (done) done = set_flag(slots_[index].socket.get(), SO_LOCK_FILTER, 1, "locking its program");
-  if (done) done = place(index);
-  return done;
-}
-
-result<> steered_listener::place(std::uint32_t index) {
-  if (!any_placed()) anchor_exposed_ = true;
-  return program_.place(index, slots_[index].socket.get());
+result<std::uint32_t> steered_listener::free_slot() const {
+  auto free = std::ranges::find_if(slots_, [](slot const& s) { return !s.socket; });
+  if (free == slots_.end()) return plain_failure("all " + std::to_string(slots_.size()) + " slots are taken");
+  return static_cast<std::uint32_t>(free - slots_.begin());
 }
 
 std::uint32_t steered_listener::index_of(generation_number who) const {
-  if (who == no_generation) return no_slot;
-  return static_cast<std::uint32_t>(std::ranges::find(slots_, who, &slot::owner) - slots_.begin());
+  auto found = std::ranges::find(slots_, who, &slot::owner);
+  if (who == no_generation || found == slots_.end()) return no_slot;
+  return static_cast<std::uint32_t>(found - slots_.begin());
 }
 
 steered_listener::slot const* steered_listener::find(generation_number who) const {
@@ -163,79 +136,49 @@ std::optional<int> steered_listener::fd(generation_number who) const {
 
 result<> steered_listener::reopen(generation_number who) {
   auto index = index_of(who);
-  if (index == no_slot || slots_[index].shut) {
-    return std::unexpected(told(plain_failure("its door is closed").error(), "reopening"));
-  }
-  auto open = listen_on(slots_[index].socket.get(), settings_);
-  if (open && !program_.is_placed(index)) open = place(index);
-  if (open && anchor_exposed_) open = empty_anchor();
-  if (!open) return std::unexpected(told(std::move(open).error(), "reopening"));
-  return {};
+  bool closed = index == no_slot || slots_[index].shut;
+  return told(closed ? result<>(plain_failure("its door is closed")) : open_again(index), "reopening");
 }
 
 result<> steered_listener::shut(generation_number who) {
   auto index = index_of(who);
   if (index == no_slot || slots_[index].shut) return {};
   slots_[index].shut = true;
-  auto done = write_page();
-  // The kernel takes a TCP socket out of its slot before it migrates what waits.
-  if (is_tcp()) ::shutdown(slots_[index].socket.get(), SHUT_RD);
-  auto cleared = program_.clear(index);
-  if (done) done = cleared;
-  if (!done) return std::unexpected(told(std::move(done).error(), "closing a door of"));
-  return {};
-}
-
-steered_listener::leaving steered_listener::remove(generation_number who) {
-  auto index = index_of(who);
-  if (index == no_slot) return {};
-  // With the door shut in another process too: a copy that somebody kept must not go on collecting.
-  shut(who);
-  leaving left;
-  if (!is_tcp()) left.unread_datagrams = discard_datagrams(slots_[index].socket.get());
-  slots_[index] = {};
-  return left;
+  return told(close_door(index), "closing a door of");
 }
 
 // ---- choosing
 
-result<> steered_listener::write_page() {
+result<> steered_listener::choose_anew() {
   slot_owners owners{};
-  for (std::size_t i = 0; i < owners.size(); ++i) {
+  for (std::size_t i = 0; i < slots_.size(); ++i)
     if (!slots_[i].shut) owners[i] = slots_[i].owner;
-  }
   steering_constants constants{sticky_seed_, settings_.flow_timeout, settings_.connection_id_byte};
-  return program_.apply(make_page(split_, owners, probes_, constants));
+  return choose_by(make_page(split_, owners, probes_, constants));
 }
 
 result<> steered_listener::apply(traffic_split const& split) {
   split_ = split;
-  auto done = write_page();
-  if (done && anchor_exposed_) done = empty_anchor();
-  if (!done) return std::unexpected(told(std::move(done).error(), "dividing the traffic of"));
-  return {};
+  auto done = choose_anew();
+  if (done) done = after_split();
+  return told(std::move(done), "dividing the traffic of");
 }
 
 result<> steered_listener::add_probe(socket_address const& from, generation_number to) {
-  auto refused = [&](error e) { return std::unexpected(told(std::move(e), "adding a probe to")); };
+  constexpr std::string_view doing = "adding a probe to";
   auto client = client_at(from, to);
-  if (!client) return refused(std::move(client).error());
+  if (!client) return told(std::unexpected(std::move(client).error()), doing);
   std::erase_if(probes_, same_client(*client));
-  if (probes_.size() == most_probes) {
-    return refused(plain_failure("it has " + std::to_string(most_probes) + " already").error());
-  }
+  if (probes_.size() == most_probes)
+    return told(plain_failure("it has " + std::to_string(most_probes) + " already"), doing);
   probes_.push_back(*client);
-  auto written = write_page();
-  if (!written) return refused(std::move(written).error());
-  return {};
+  return told(choose_anew(), doing);
 }
 
 result<> steered_listener::remove_probe(socket_address const& from) {
   auto client = client_at(from, no_generation);
   if (!client || std::erase_if(probes_, same_client(*client)) == 0) return {};
-  auto written = write_page();
-  if (!written) return std::unexpected(told(std::move(written).error(), "removing a probe from"));
-  return {};
+  return told(choose_anew(), "removing a probe from");
 }
 
 // ---- looking
@@ -243,13 +186,6 @@ result<> steered_listener::remove_probe(socket_address const& from) {
 std::optional<std::uint32_t> steered_listener::queued(generation_number who) const {
   auto const* found = find(who);
   return found == nullptr || !is_tcp() ? std::nullopt : accept_queue(found->socket.get());
-}
-
-std::optional<slot_counts> steered_listener::counts(generation_number who) const {
-  auto index = index_of(who);
-  if (index == no_slot) return std::nullopt;
-  auto found = program_.counts(index);
-  return found ? std::optional(*found) : std::nullopt;
 }
 
 std::optional<duration> steered_listener::idle(generation_number who) const {
@@ -262,52 +198,9 @@ std::optional<duration> steered_listener::idle(generation_number who) const {
 // ---- keeping it in order
 
 result<> steered_listener::restore_backlogs() const {
-  auto done = listen_on(anchor_.get(), settings_);
-  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
-    auto const& s = slots_[i];
-    bool open = s.owner != no_generation && !s.shut && program_.is_placed(i);
-    if (done && open) done = listen_on(s.socket.get(), settings_);
-  }
-  if (!done) return std::unexpected(told(std::move(done).error(), "restoring the backlogs of"));
-  return {};
+  return told(listen_again(), "restoring the backlogs of");
 }
 
-bool steered_listener::any_placed() const {
-  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].owner != no_generation && program_.is_placed(i)) return true;
-  }
-  return false;
-}
-
-// A TCP anchor is replaced by a new member: half-open handshakes are in no queue that could be asked for, and
-// they would end in the anchor after all if the same socket listened again (measured). The descriptor stays
-// the same.
-result<> steered_listener::empty_anchor() {
-  if (!any_placed()) return {};
-  if (is_tcp()) {
-    auto fresh = open_member();
-    if (!fresh) return std::unexpected(std::move(fresh).error());
-    ::shutdown(anchor_.get(), SHUT_RD);  // also for a copy that a store keeps
-    if (::dup3(fresh->get(), anchor_.get(), O_CLOEXEC) < 0) return os_failure("replacing the anchor");
-  } else {
-    // They can be moved to nobody; left alone they would look like a lost program for ever.
-    discard_datagrams(anchor_.get());
-  }
-  anchor_exposed_ = false;
-  return {};
-}
-
-bool steered_listener::intact() const {
-  pollfd anchor{anchor_.get(), POLLIN, 0};
-  bool got_something = ::poll(&anchor, 1, 0) > 0;
-  return !got_something || anchor_exposed_ || !any_placed();
-}
-
-result<> steered_listener::reattach() {
-  auto done = program_.attach(anchor_.get());
-  if (done) done = empty_anchor();
-  if (!done) return std::unexpected(told(std::move(done).error(), "steering"));
-  return {};
-}
+result<> steered_listener::reattach() { return told(attach_again(), "steering"); }
 
 }  // namespace handoff

@@ -50,6 +50,19 @@ struct steering_page {
   __u8 slot_of_byte[256];  // QUIC: the slot of the generation that such a byte tells
 };
 
+enum { steering_mix_first = 0x85ebca6b, steering_mix_second = 0xc2b2ae35 };
+
+// The finaliser of MurmurHash3: every bit that goes in reaches every bit that comes out. The seed and the
+// words of a sticky client's address, as numbers, go in one after the other; a classic program does the same.
+static inline __u32 steering_mixed(__u32 hash) {
+  hash ^= hash >> 16;
+  hash *= steering_mix_first;
+  hash ^= hash >> 13;
+  hash *= steering_mix_second;
+  hash ^= hash >> 16;
+  return hash;
+}
+
 // What one slot got.
 struct steering_count {
   __u64 connections;       // SYNs without ACK, so a repeated one counts again

@@ -101,7 +101,7 @@ class Check(CommandTest):
                        'address = "127.0.0.1:8000"\n')
         said, _ = self.run_handoff(0, "check", path)
         self.assertIn("'web'", said)
-        self.assertIn("127.0.0.1:8000, steered where the kernel lets us\n", said)
+        self.assertIn("127.0.0.1:8000, steered by eBPF, or shared where handoffd may not load that\n", said)
         self.assertIn("an upgrade, by strategy 'handoff':\n    start 1 instance\n    give it all traffic\n"
                       "    the old generation drains for at most 1m\n", said)
         self.assertTrue(json.loads(self.run_handoff(0, "check", "--json", path)[0])["valid"])

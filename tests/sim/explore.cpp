@@ -1,5 +1,6 @@
 // Visits every state that small bounds allow: no state breaks a promise, and from every state there is a way
 // to rest. explore [--instances N] [--triggers N] [--mischief N] [--strategy 0..4] [--steered 0|1]
+// [--slots N]
 #include "world.hpp"
 
 #include <chrono>
@@ -58,6 +59,7 @@ int main(int count, char** arguments) {
   r.now.policy.rollout.standby = duration(1000);
   r.now.generation.steered = option(count, arguments, "--steered", 1) != 0;
   if (r.now.generation.steered) r.now.generation.settle = duration(1000);
+  r.now.generation.slots = option(count, arguments, "--slots", r.now.generation.slots);
   r.keep_history = option(count, arguments, "--history", 0) != 0;
 
   auto begin = std::chrono::steady_clock::now();

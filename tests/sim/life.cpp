@@ -43,6 +43,7 @@ rules random_rules(dice& d) {
                          : readiness::notify;
   if (d.one_in(4)) g.watchdog = duration(10'000);
   g.steered = !d.one_in(4);
+  if (d.one_in(3)) g.slots = 2;
   if (g.steered) g.settle = d.one_in(4) ? g.drain_timeout : duration(250);
   auto& p = r.now.policy;
   if (d.one_in(2)) choose_strategy(d, p.rollout);

@@ -375,6 +375,8 @@ void world::prepare(act::prepare const& a) {
                        .same_as = a.source,
                        .instances = rules_.now.generation.instances,
                        .drain_timeout = rules_.now.generation.drain_timeout});
+  expect(!rules_.now.generation.steered || slots_.size() < rules_.now.generation.slots,
+         "2: there is a slot for a candidate that is prepared");
   if (rules_.now.generation.steered) slots_.push_back({.of = a.generation});
   engine_.post(prepared{a.rollout, a.generation, rules_.now.generation, rules_.now.policy});
 }

@@ -127,6 +127,32 @@ TEST_CASE("a listener tells how it is shared", "[records]") {
   CHECK(shared["slots"] == json::array());
 }
 
+TEST_CASE("a listener that is steered by classic BPF says why, and counts nothing", "[records]") {
+  state s = holding();
+  observed_listener l{.name = "http", .steered = true, .by_classic = true, .sharing_reason = "no right"};
+  l.slots = {{.generation = generation_number{7}, .queued = 2}};
+  json told = status_record(s, {.service = "web", .listeners = {l}}, nullptr, noon)["listeners"][0];
+  CHECK(told["sharing"] == "steered_classic");
+  CHECK(told["sharing_reason"] == "no right");
+  CHECK(told["slots"][0]["queued"] == 2);
+  for (auto counted : {"connections", "datagrams", "migrations"}) CHECK(told["slots"][0][counted].is_null());
+}
+
+TEST_CASE("there is room for as many generations as have slots, and as may drain", "[records]") {
+  state s;
+  s.policy.rollout.max_draining = 2;
+  s.generations = {made(8, role::live)};
+  CHECK(has_room(s));
+  s.generations.push_back(made(7, role::draining));
+  CHECK(has_room(s));
+  s.generations[0].policy.slots = 2;
+  CHECK_FALSE(has_room(s));
+  s.generations[0].policy.steered = false;
+  CHECK(has_room(s));
+  s.generations.push_back(made(6, role::draining));
+  CHECK_FALSE(has_room(s));
+}
+
 TEST_CASE("a generation that stands by tells for how long", "[records]") {
   state s;
   s.generations = {made(7, role::standby), made(8, role::live)};

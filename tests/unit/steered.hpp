@@ -3,6 +3,7 @@
 
 #include "listeners.hpp"
 
+#include <os/classic_listener.hpp>
 #include <os/listening.hpp>
 #include <os/steered_listener.hpp>
 
@@ -13,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 
 namespace handoff::test {
 
@@ -41,8 +43,9 @@ inline listener_settings steered_tcp(std::string host = "127.0.0.1") {
 }
 inline listener_settings steered_udp() { return udp(free_port(socket_type::datagram)); }
 
-inline std::unique_ptr<steered_listener> open_steered(listener_settings settings, std::uint32_t seed = 7) {
-  auto made = steered_listener::open(std::move(settings), seed);
+inline std::unique_ptr<steered_listener> open_steered(listener_settings settings, std::uint32_t seed = 7,
+                                                      steering_method method = steering_method::ebpf) {
+  auto made = steered_listener::open(std::move(settings), seed, method);
   INFO((made ? "" : made.error().message()));
   REQUIRE(made);
   return std::move(*made);
@@ -56,10 +59,24 @@ void require(result<T> const& done) {
 
 // Opens the group with these generations, the first of them with all the traffic.
 inline std::unique_ptr<steered_listener> open_steered(listener_settings settings,
-                                                      std::vector<generation_number> const& who) {
-  auto made = open_steered(std::move(settings));
+                                                      std::vector<generation_number> const& who,
+                                                      steering_method method = steering_method::ebpf) {
+  auto made = open_steered(std::move(settings), 7, method);
   for (auto generation : who) require(made->add(generation));
   require(made->apply({who[0], {{who[0], full_weight}}, {}, false}));
+  return made;
+}
+
+inline network net(std::array<std::uint8_t, 4> four_bytes, std::uint8_t prefix) {
+  network made{.prefix = static_cast<std::uint8_t>(prefix + 96)};
+  made.address[10] = made.address[11] = 0xff;
+  std::copy(four_bytes.begin(), four_bytes.end(), made.address.begin() + 12);
+  return made;
+}
+
+inline network six_loopback() {
+  network made{.prefix = 128};
+  made.address[15] = 1;
   return made;
 }
 
@@ -105,6 +122,17 @@ inline std::vector<unique_fd> clients(std::size_t count, steered_listener const&
 
 inline std::uint32_t waiting(steered_listener const& l, generation_number who) {
   return l.queued(who).value_or(0);
+}
+
+inline void say(std::vector<unique_fd> const& clients) {
+  for (auto const& client : clients) REQUIRE(::send(client.get(), "x", 1, 0) == 1);
+}
+
+inline int read_all(int fd) {
+  int count = 0;
+  char byte;
+  while (::recv(fd, &byte, 1, MSG_DONTWAIT) >= 0) ++count;
+  return count;
 }
 
 // A connection that its client counts as made may still be on its way into the queue.

@@ -9,19 +9,6 @@ using namespace handoff::test;
 
 namespace {
 
-network net(std::array<std::uint8_t, 4> four_bytes, std::uint8_t prefix) {
-  network made{.prefix = static_cast<std::uint8_t>(prefix + 96)};
-  made.address[10] = made.address[11] = 0xff;
-  std::copy(four_bytes.begin(), four_bytes.end(), made.address.begin() + 12);
-  return made;
-}
-
-network six_loopback() {
-  network made{.prefix = 128};
-  made.address[15] = 1;
-  return made;
-}
-
 int option(int fd, int level, int name) {
   int value = -1;
   socklen_t length = sizeof value;
@@ -211,17 +198,17 @@ TEST_CASE("nothing waits in the anchor for ever") {
   if (!steering_works()) return;
   auto http = open_steered(steered_tcp());
   auto early = clients(20, *http);
-  REQUIRE(eventually([&] { return accept_queue(http->anchor()) == 20; }));
+  REQUIRE(eventually([&] { return accept_queue(*http->anchor()) == 20; }));
   CHECK(http->intact());
   require(http->add(g1));
   CHECK(http->intact());
   require(http->apply({g1, {{g1, full_weight}}, {}, false}));
   comes_to(*http, g1, 20);
-  CHECK(accept_queue(http->anchor()) == 0);
+  CHECK(accept_queue(*http->anchor()) == 0);
 
   http->remove(g1);  // the last one
   auto late = clients(5, *http);
-  REQUIRE(eventually([&] { return accept_queue(http->anchor()) == 25; }));
+  REQUIRE(eventually([&] { return accept_queue(*http->anchor()) == 25; }));
   require(http->add(g2));
   require(http->apply({g2, {{g2, full_weight}}, {}, false}));
   comes_to(*http, g2, 25);
@@ -315,7 +302,7 @@ TEST_CASE("generations that come and go leave no descriptor behind") {
   auto http = open_steered(steered_tcp(), {g1});
   CHECK(inherited_by_programs() == inherited);
   auto before = open_descriptors();
-  int anchor = http->anchor();
+  auto anchor = http->anchor();
   for (std::uint32_t n = 2; n < 202; ++n) {
     require(http->add(generation_number{n}));
     http->remove(generation_number{n});
@@ -337,12 +324,12 @@ TEST_CASE("a slot has the configured options, blocks, and gets its backlog back"
   CHECK(is_blocking(fd));
   CHECK(option(fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
   CHECK(backlog_of(fd) == 77);
-  CHECK(backlog_of(http->anchor()) == 77);
+  CHECK(backlog_of(*http->anchor()) == 77);
   REQUIRE(::listen(fd, 3) == 0);
   http->set_backlog(78);
   require(http->restore_backlogs());
   CHECK(backlog_of(fd) == 78);
-  CHECK(backlog_of(http->anchor()) == 78);
+  CHECK(backlog_of(*http->anchor()) == 78);
 }
 
 TEST_CASE("an address that somebody holds is not steered, even when he would share it") {

@@ -21,7 +21,7 @@ TEST_CASE("a lost program is noticed once the anchor gets something, and repaire
   require(http->reattach());
   CHECK(http->intact());
   for (auto& client : clients(50, *http)) held.push_back(std::move(client));
-  CHECK(accept_queue(http->anchor()) == 0);
+  CHECK(accept_queue(*http->anchor()) == 0);
   serve_all(*http->fd(g1), held);
 }
 
