@@ -280,6 +280,9 @@ result<command_table::description> supervisor::parts::describe(command const& c)
     case command::purpose::metric:
       if (c.metric >= now.metrics.size()) return plain_failure("the metric is no longer configured");
       d.command = now.metrics[c.metric].command;
+      d.probe = now.metrics[c.metric].probe;
+      d.steering = now.metrics[c.metric].steering;
+      d.listener = now.metrics[c.metric].listener;
       d.environment.push_back("HANDOFF_METRIC=" + now.metrics[c.metric].name);
       break;
     case command::purpose::probe:
