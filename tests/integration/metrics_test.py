@@ -85,6 +85,12 @@ class Page(MetricsCase):
                                             "requests_total; that is inconclusive")
         self.assertIn("holds for up to 700ms more", s.events.wait("note")["text"])
 
+    def test_counters_of_a_live_generation_with_several_instances_decide_nothing(self):
+        s = self.supervise(self.demos(service="instances = 2\n"))
+        s.write(self.configuration(hold="500ms"))
+        self.assertIn("metric 'errors': of live: any of its 2 instances answers, each with counters of its own; that is "
+                      "inconclusive", s.upgrade("rolled_back")["reason"])
+
     def test_check_plan_and_status_tell_the_source(self):
         s = self.supervise(self.configuration(hold="1h"))
         checked = s.cli("check", s.configuration)
