@@ -164,7 +164,8 @@ class Steering(MetricsCase):
         s.events.wait("holding", rollout=number)
         with contextlib.ExitStack() as stack:
             for _ in range(60):
-                stack.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", self.port))))
+                one = stack.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", self.port))))
+                one.sendall(b"GET / HTTP/1.0\r\n\r\n")  # live answers each at once
             verdict = s.events.wait("verdict", rollout=number)
         self.assertEqual(verdict["verdict"], "rolled_back")
         self.assertRegex(verdict["reason"], "^metric 'queue': [0-9.]+ in [0-9]+ samples, live: ")
