@@ -18,21 +18,36 @@ std::string instances_text(std::uint32_t n, char const* more) {
   return std::to_string(n) + " " + more + (n == 1 ? "instance" : "instances");
 }
 
-// "check 'smoke'", "checks 'smoke', 'deep'"; empty when there is none.
-std::string tell_checks(operator_policy const& policy, bool during_bake) {
-  std::string names;
-  std::size_t count = 0;
-  for (auto const& c : policy.checks) {
-    if (during_bake && !c.during_bake) continue;
-    names += (count++ == 0 ? "'" : ", '") + c.name + "'";
-  }
-  if (count == 0) return {};
-  return (count == 1 ? "check " : "checks ") + names;
+std::string one_or_many(std::string const& what, std::vector<std::string> const& names) {
+  std::string text = what + (names.size() == 1 ? " " : "s ");
+  for (std::size_t n = 0; n < names.size(); ++n) text += (n == 0 ? "" : ", ") + names[n];
+  return names.empty() ? "" : text;
 }
 
-std::string meanwhile(operator_policy const& policy) {
-  std::string checks = tell_checks(policy, true);
-  return checks.empty() ? checks : " (" + checks + " meanwhile)";
+std::string in_quotes(std::string const& name) { return "'" + name + "'"; }
+
+// "check 'smoke'", "checks 'smoke', 'deep'"; empty when there is none.
+std::string tell_checks(operator_policy const& policy, selection const& chosen, bool during_bake) {
+  std::vector<std::string> names;
+  for (auto const& c : policy.checks)
+    if (is_selected(chosen, c.name) && (c.during_bake || !during_bake)) names.push_back(in_quotes(c.name));
+  return one_or_many("check", names);
+}
+
+// "metric 'errors' by prometheus"; at full weight without those that are compared with live.
+std::string tell_metrics(operator_policy const& policy, hold_step const& hold) {
+  std::vector<std::string> names;
+  for (auto const& m : policy.metrics)
+    if (is_selected(hold.metrics, m.name) && (!m.ratio || hold.at != full_weight))
+      names.push_back(in_quotes(m.name) + " by " + std::string(to_string(m.source)));
+  return one_or_many("metric", names);
+}
+
+std::string meanwhile(operator_policy const& policy, hold_step const& hold) {
+  std::string checks = tell_checks(policy, hold.checks, true);
+  std::string metrics = tell_metrics(policy, hold);
+  std::string all = checks + (checks.empty() || metrics.empty() ? "" : ", ") + metrics;
+  return all.empty() ? all : " (" + all + " meanwhile)";
 }
 
 std::string give(weight w) {
@@ -42,7 +57,7 @@ std::string give(weight w) {
 
 std::string tell_time(hold_step const& hold, operator_policy const& policy) {
   std::string time = hold.time ? " for " + spell(*hold.time) : " until somebody promotes it";
-  return time + meanwhile(policy);
+  return time + meanwhile(policy, hold);
 }
 
 // The steps of one plan, one after the other; `started` instances so far.
@@ -54,9 +69,9 @@ class teller {
     return std::visit(
         overloaded{[](hook_step h) { return "run the " + std::string(to_string(h.at)) + " hook"; },
                    [&](start_step s) { return tell_start(s); },
-                   [&](check_step) { return tell_checks(policy_, false) + " must pass"; },
+                   [&](check_step const& c) { return tell_checks(policy_, c.checks, false) + " must pass"; },
                    [&](weight_step w) { return tell_weight(w.weight); },
-                   [&](hold_step h) { return "watch it" + tell_time(h, policy_); },
+                   [&](hold_step const& h) { return "watch it" + tell_time(h, policy_); },
                    [](stop_step s) { return "stop live down to " + instances_text(s.instances, ""); }},
         step);
   }

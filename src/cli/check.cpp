@@ -73,6 +73,20 @@ std::string sharing_of(settings const& s, listener_settings const& l) {
   return "steered by eBPF, or shared where handoffd may not load that";
 }
 
+// Where the numbers of a metric come from: "the page /metrics at 'http': errors_total of requests_total".
+std::string numbers_of(metric_settings const& m) {
+  if (m.steering) {
+    std::string where = m.listener.empty() ? "all steered listeners" : "'" + m.listener + "'";
+    return fmt::format("steering: {} at {}", handoff::to_string(*m.steering), where);
+  }
+  if (!m.probe) return fmt::format("{}", fmt::join(m.command, " "));
+  page_settings const& page = m.probe->page;
+  std::string what = page.failures + " of " + page.all;
+  if (!page.value.empty()) what = page.value;
+  if (!page.mean.empty()) what = "the mean of " + page.mean;
+  return fmt::format("the page {} at '{}': {}", m.probe->path, m.probe->listener, what);
+}
+
 std::vector<std::string> summary(std::string const& file, settings const& s) {
   std::vector<std::string> said;
   said.push_back(fmt::format("{}: service '{}': {} x {}", file, s.service.name, s.service.instances,
@@ -81,6 +95,7 @@ std::vector<std::string> summary(std::string const& file, settings const& s) {
     said.push_back(fmt::format("  listener '{}' at {}, {}", l.name, handoff::to_string(l), sharing_of(s, l)));
   said.push_back(fmt::format("  ready when {}, within {}", to_string(s.service.ready.when),
                              humane(s.service.ready.timeout)));
+  for (auto const& m : s.metrics) said.push_back(fmt::format("  metric '{}' from {}", m.name, numbers_of(m)));
   said.push_back(fmt::format("  an upgrade, by strategy '{}':", handoff::to_string(s.rollout.strategy)));
   for (auto const& step : forecast(s)) said.push_back("    " + step);
   for (auto& line : said) line = printable(line, 400);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
 namespace handoff {
 
@@ -18,25 +19,43 @@ std::string text(double number) {
 }
 
 std::string said(metric_policy const& m, measurement const& of) {
-  if (m.kind == metric_kind::value) return text(of.mean()) + " in " + text(of.count()) + " samples";
+  if (m.kind != metric_kind::rate) return text(of.mean()) + " in " + text(of.count()) + " samples";
   return text(100 * (of.count() > 0 ? of.failures() / of.count() : 0)) + " % of " + text(of.count());
 }
 
 bool is_enough(metric_policy const& m, measurement const& of) { return of.count() >= m.least; }
 
-// How many standard errors the candidate is above `times` what live has.
-double above_live(measurement const& candidate, measurement const& live, double times) {
-  double error = std::sqrt(candidate.variance() + times * times * live.variance());
-  double distance = candidate.mean() - times * live.mean();
-  if (error > 0) return distance / error;
-  return distance > 0 ? INFINITY : 0;
+// A t statistic as the normal variable that is as unlikely (Wallace 1959, good to two decimals). Few samples
+// know their variance badly, and would be significant too often.
+double as_normal(double t, double freedom) {
+  if (std::isinf(freedom)) return t;
+  return std::copysign(std::sqrt(freedom * std::log1p(t * t / freedom)), t) * (8 * freedom + 1) /
+         (8 * freedom + 3);
 }
 
-double above_bound(measurement const& candidate, double bound) {
-  double error = std::sqrt(candidate.variance());
-  double distance = candidate.mean() - bound;
-  if (error > 0) return distance / error;
-  return distance > 0 ? INFINITY : 0;
+// How likely it is by chance to be so far above what may be.
+double likelihood(double distance, double variance, double freedom) {
+  if (!(variance > 0)) return distance > 0 ? 0 : 1;
+  return upper_tail(as_normal(distance / std::sqrt(variance), freedom));
+}
+
+double likelihood_above(measurement const& candidate, double bound) {
+  return likelihood(candidate.mean() - bound, candidate.variance(), candidate.freedom());
+}
+
+// Above `times` what live has; the freedom is that of Welch and Satterthwaite.
+double likelihood_above(measurement const& candidate, measurement const& live, double times) {
+  double mine = candidate.variance(), theirs = times * times * live.variance();
+  auto part = [](double variance, double freedom) { return freedom > 0 ? variance * variance / freedom : 0; };
+  double freedom =
+      (mine + theirs) * (mine + theirs) / (part(mine, candidate.freedom()) + part(theirs, live.freedom()));
+  return likelihood(candidate.mean() - times * live.mean(), mine + theirs, freedom);
+}
+
+// What stands against as many counters as there have to be.
+std::string why_no_counters(metric_reading const& r, std::size_t count, std::string const& expected) {
+  if (r.size() != count) return "expected " + expected + ", it printed " + std::to_string(r.size());
+  return std::ranges::any_of(r, [](double n) { return n < 0; }) ? "a counter is below 0" : "";
 }
 
 }  // namespace
@@ -45,31 +64,53 @@ std::string why_unusable(metric_kind kind, metric_reading const& r) {
   bool finite = std::ranges::all_of(r, [](double n) { return std::isfinite(n); });
   if (!finite) return "it printed what is no number";
   if (kind == metric_kind::value) return r.empty() ? "it printed no number" : "";
+  if (kind == metric_kind::mean) return why_no_counters(r, 2, "two numbers, a sum and of how many");
+  if (kind == metric_kind::flow) return why_no_counters(r, 1, "one number");
   if (r.size() != 2) return "expected two numbers, failures and all, it printed " + std::to_string(r.size());
   bool possible = 0 <= r[0] && r[0] <= r[1];
   return possible ? "" : "expected failures from 0 to all, it printed " + text(r[0]) + " of " + text(r[1]);
 }
 
-void measurement::add_counters(double failures, double all) {
-  metric_reading now{failures, all};
-  // What was counted before the step began is not its own. A counter that fell began anew.
-  if (counters_) {
-    bool restarted = all < (*counters_)[1] || failures < (*counters_)[0];
-    failures_ += restarted ? failures : failures - (*counters_)[0];
-    count_ += restarted ? all : all - (*counters_)[1];
-  }
-  counters_ = std::move(now);
+// What was counted before the step began is not its own. Counters that fell began anew.
+std::optional<metric_reading> measurement::growth(metric_reading const& counters) {
+  auto before = std::exchange(counters_, counters);
+  if (!before) return {};
+  bool restarted = counters[0] < (*before)[0] || counters[1] < (*before)[1];
+  if (restarted) return counters;
+  return metric_reading{counters[0] - (*before)[0], counters[1] - (*before)[1]};
+}
+
+void measurement::add_sample(double sample) {
+  ++count_;
+  double distance = sample - mean_;
+  mean_ += distance / count_;
+  squares_ += distance * (sample - mean_);
 }
 
 void measurement::add(metric_kind kind, metric_reading const& r) {
   is_rate_ = kind == metric_kind::rate;
-  if (is_rate_) return add_counters(r[0], r[1]);
-  for (double sample : r) {
-    ++count_;
-    double distance = sample - mean_;
-    mean_ += distance / count_;
-    squares_ += distance * (sample - mean_);
+  if (kind == metric_kind::value) {
+    for (double sample : r) add_sample(sample);
+    return;
   }
+  auto grown = growth(r);
+  if (!grown) return;
+  if (is_rate_) {
+    failures_ += (*grown)[0];
+    count_ += (*grown)[1];
+  } else if ((*grown)[1] > 0) {
+    add_sample((*grown)[0] / (*grown)[1]);
+  }
+}
+
+// Between two looks with another part of the traffic nobody knows which part made it grow.
+void measurement::add_flow(double counter, instant then, weight of) {
+  auto before = std::exchange(flow_, flow_look{counter, then, of});
+  bool comparable = before && before->of == of && of != no_weight && before->then < then;
+  if (!comparable || counter < before->counter) return;
+  double seconds = static_cast<double>((then - before->then).count()) / 1000;
+  double percent = static_cast<double>(number(of)) / 100;
+  add_sample((counter - before->counter) / seconds / percent);
 }
 
 // Of a rate with one success and one failure more (Agresti and Caffo 2000): without them a rate of 0 would
@@ -81,16 +122,18 @@ double measurement::variance() const {
   return count_ > 1 ? squares_ / (count_ - 1) / count_ : 0;
 }
 
+double measurement::freedom() const { return is_rate_ ? INFINITY : count_ - 1; }
+
 judged judge(metric_policy const& m, measurement const& candidate, measurement const& live,
-             std::uint32_t looks) {
+             std::uint32_t chances) {
   std::string what = said(m, candidate) + (m.ratio ? ", live: " + said(m, live) : "");
   if (!is_enough(m, candidate) || (m.ratio && !is_enough(m, live)))
     return {judgement::inconclusive, what + ", at least " + std::to_string(m.least) + " are needed"};
-  double unlikely = (1 - m.confidence) / std::max(looks, 1U);
-  if (m.max && upper_tail(above_bound(candidate, *m.max)) < unlikely)
+  double unlikely = (1 - m.confidence) / std::max(chances, 1U);
+  if (m.max && likelihood_above(candidate, *m.max) < unlikely)
     return {judgement::fail, what + ", at most " + text(m.kind == metric_kind::rate ? 100 * *m.max : *m.max) +
                                  (m.kind == metric_kind::rate ? " %" : "") + " may be"};
-  if (m.ratio && upper_tail(above_live(candidate, live, *m.ratio)) < unlikely)
+  if (m.ratio && likelihood_above(candidate, live, *m.ratio) < unlikely)
     return {judgement::fail,
             what + (*m.ratio == 1 ? "" : ", at most " + text(*m.ratio) + " times that may be")};
   return {judgement::pass, what};

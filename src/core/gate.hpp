@@ -10,8 +10,8 @@
 
 namespace handoff {
 
-// What one run of a metric printed. Of a rate: two counters that only grow, failures and all. Of a value:
-// samples.
+// What one look at a metric found. Of a rate: two counters that only grow, failures and all. Of a value:
+// samples. Of a mean: two counters, the sum and of how many. Of a flow: one counter.
 using metric_reading = std::vector<double>;
 
 // Empty when a reading has the form that its kind needs, else what is wrong with it.
@@ -20,15 +20,24 @@ std::string why_unusable(metric_kind, metric_reading const&);
 // Everything that was read of one generation since the step began to hold.
 class measurement {
  public:
-  void add(metric_kind, metric_reading const&);  // that is usable
+  void add(metric_kind, metric_reading const&);  // that is usable, and of no flow
+  // The counter of a flow, as it was then, while the generation had this part of the traffic.
+  void add_flow(double counter, instant then, weight);
 
   double count() const { return count_; }        // of all, or of the samples
   double failures() const { return failures_; }  // rate
   double mean() const;                           // value; of a rate the part that failed
   double variance() const;                       // of the mean
+  double freedom() const;                        // how many distances the variance is known from, less one
 
  private:
-  void add_counters(double failures, double all);
+  struct flow_look {
+    double counter;
+    instant then;
+    weight of;
+  };
+  std::optional<metric_reading> growth(metric_reading const& counters);
+  void add_sample(double);
 
   double count_ = 0;
   double failures_ = 0;
@@ -36,6 +45,7 @@ class measurement {
   double squares_ = 0;  // of the samples' distances from their mean, summed (Welford)
   bool is_rate_ = false;
   std::optional<metric_reading> counters_;  // as read last
+  std::optional<flow_look> flow_;           // the last one
 };
 
 enum class judgement { pass, fail, inconclusive };
@@ -45,9 +55,10 @@ struct judged {
   std::string why;  // "5.2 % of 400, live: 0.1 % of 7600"
 };
 
-// `looks` is how often it is judged while a step holds: the more often, the surer each "fail" has to be
-// (Bonferroni), so that a candidate that equals live fails no more often than the confidence says.
+// `chances` is how often a candidate that equals live could be called worse while a step holds: by each look
+// at each metric. The more there are, the surer each "fail" has to be (Bonferroni), so that it happens in a
+// step no more often than the confidence says.
 judged judge(metric_policy const&, measurement const& candidate, measurement const& live,
-             std::uint32_t looks);
+             std::uint32_t chances);
 
 }  // namespace handoff

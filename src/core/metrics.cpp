@@ -7,10 +7,28 @@ namespace handoff {
 
 namespace {
 
-std::uint32_t looks(rollout const& r, metric_policy const& m) {
+// How often a metric is judged while the step holds, at most: in its time, and in as much again that it may
+// get to be decided. One without end counts as an hour.
+std::int64_t looks(rollout const& r, metric_policy const& m) {
   auto const* step = std::get_if<hold_step>(&r.plan[r.position]);
-  duration span = step != nullptr && step->time ? *step->time : std::chrono::hours(1);
-  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(span / m.interval, 1, 1000));
+  duration span = step != nullptr && step->time ? 2 * *step->time : std::chrono::hours(1);
+  return std::max<std::int64_t>(span / m.interval, 1);
+}
+
+// How often a good candidate could be called worse in this step: by each look at each metric that decides,
+// and by both bounds of one that has two.
+std::uint32_t chances(rollout const& r, metric_policy const& judged) {
+  constexpr std::int64_t most = 1'000'000'000;
+  std::int64_t bounds = 0;
+  for (std::size_t n = 0; n < r.metrics.size(); ++n)
+    if (is_measured(r, n)) bounds += r.policy.metrics[n].max && r.policy.metrics[n].ratio ? 2 : 1;
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(looks(r, judged) * bounds, 1, most));
+}
+
+// The part of the traffic that a side of the rollout has.
+weight weight_of(rollout const& r, bool candidate) {
+  weight part = r.weight.value_or(no_weight);
+  return candidate ? part : weight{number(full_weight) - number(part)};
 }
 
 command_number measure(turn& t, rollout const& r, std::size_t metric, generation_number g) {
@@ -31,7 +49,7 @@ void look(turn& t, rollout& r, std::size_t n) {
     progress.last = {judgement::inconclusive, std::exchange(progress.trouble, {})};
     return;
   }
-  progress.last = judge(policy, progress.candidate, progress.live, looks(r, policy));
+  progress.last = judge(policy, progress.candidate, progress.live, chances(r, policy));
   if (progress.last.is == judgement::fail) roll_back(t, named(policy, progress.last.why));
 }
 
@@ -64,8 +82,11 @@ void end_of_metric(turn& t, command const& c, std::optional<std::string> const& 
   bool mine = c.number == progress.of_candidate;
   (mine ? progress.of_candidate : progress.of_live) = {};
   std::string trouble = failure ? *failure : why_unusable(kind, numbers);
-  if (trouble.empty())
-    (mine ? progress.candidate : progress.live).add(kind, numbers);
+  measurement& side = mine ? progress.candidate : progress.live;
+  if (trouble.empty() && kind == metric_kind::flow)
+    side.add_flow(numbers[0], t.now, weight_of(r, mine));
+  else if (trouble.empty())
+    side.add(kind, numbers);
   else
     progress.trouble = (mine ? "of the candidate: " : "of live: ") + trouble;
   if (!progress.is_running()) look(t, r, c.metric);

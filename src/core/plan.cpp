@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace handoff {
 
@@ -15,6 +16,12 @@ std::uint32_t rounded_up(std::uint64_t part, std::uint64_t whole) {
   return static_cast<std::uint32_t>((part + whole - 1) / whole);
 }
 
+std::string listed(std::vector<std::string> const& names) {
+  std::string text;
+  for (auto const& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
 class planner {
  public:
   planner(operator_policy const& policy, std::uint32_t instances) : policy_(policy), instances_(instances) {}
@@ -22,19 +29,20 @@ class planner {
   void hook(handoff::hook at) {
     if (policy_.hooks[static_cast<std::size_t>(at)]) steps_.emplace_back(hook_step{at});
   }
-  // The gates before traffic stand behind the first instances, whoever comes later.
-  void start(std::uint32_t instances) {
+  // The gates before traffic stand behind the first instances, whoever comes later, or where a step chose its
+  // own.
+  void start(std::uint32_t instances, selection const& checks = {}) {
     instances = std::min(instances, instances_);
-    if (instances <= started_) return;
-    steps_.emplace_back(start_step{instances});
-    if (started_ == 0) {
-      if (!policy_.checks.empty()) steps_.emplace_back(check_step{});
-      hook(hook::ready);
-    }
-    started_ = instances;
+    std::uint32_t before = std::exchange(started_, std::max(instances, started_));
+    if (started_ > before) steps_.emplace_back(start_step{started_});
+    bool any = checks ? !checks->empty() : before == 0 && !policy_.checks.empty();
+    if (any) steps_.emplace_back(check_step{checks});
+    if (before == 0) hook(hook::ready);
   }
   void weigh(handoff::weight w) { steps_.emplace_back(weight_step{w}); }
-  void hold(handoff::weight at, std::optional<duration> time) { steps_.emplace_back(hold_step{at, time}); }
+  void hold(handoff::weight at, std::optional<duration> time) {
+    steps_.emplace_back(hold_step{at, time, {}, {}});
+  }
   void stop(std::uint32_t remaining) { steps_.emplace_back(stop_step{remaining}); }
   void switch_over(duration bake) {
     start(instances_);
@@ -61,9 +69,10 @@ void planner::canary() {
   auto const& how = policy_.rollout;
   for (auto const& step : how.steps) {
     std::uint32_t needed = rounded_up(std::uint64_t{instances_} * number(step.weight), number(full_weight));
-    start(std::max({needed, how.canary_instances, 1U}));
+    start(std::max({needed, how.canary_instances, 1U}), step.checks);
     weigh(step.weight);
-    if (step.hold != duration::zero()) hold(step.weight, step.hold);
+    if (step.hold != duration::zero())
+      steps_.emplace_back(hold_step{step.weight, step.hold, step.checks, step.metrics});
   }
   switch_over(how.bake);
 }
@@ -145,11 +154,11 @@ std::string describe(plan_step const& step) {
   return std::visit(
       overloaded{[](hook_step h) { return "the " + std::string(to_string(h.at)) + " hook"; },
                  [&](start_step s) { return "starting " + instances(s.instances); },
-                 [](check_step) { return std::string("checks"); },
+                 [](check_step const& c) { return "checks" + (c.checks ? " " + listed(*c.checks) : ""); },
                  [](weight_step w) {
                    return w.weight == full_weight ? "switching traffic" : "moving " + spell(w.weight);
                  },
-                 [](hold_step h) {
+                 [](hold_step const& h) {
                    if (!h.time) return "waiting at " + spell(h.at) + " to be promoted";
                    return h.at == full_weight ? "baking" : "holding at " + spell(h.at);
                  },

@@ -21,8 +21,9 @@ struct start_step {
   std::uint32_t instances;
   bool operator==(start_step const&) const = default;
 };
-// Runs each check until it has passed once.
+// Runs each of the checks until it has passed once.
 struct check_step {
+  selection checks;
   bool operator==(check_step const&) const = default;
 };
 // Gives the candidate this part of the traffic, and live the rest.
@@ -34,6 +35,8 @@ struct weight_step {
 struct hold_step {
   handoff::weight at{};
   std::optional<duration> time;  // none: until somebody promotes
+  selection checks;              // of those with during-bake
+  selection metrics;
   bool operator==(hold_step const&) const = default;
 };
 // Tells instances of live to leave until it has this many, and goes on when they are gone.
@@ -53,6 +56,6 @@ plan expand(operator_policy const&, generation_policy const&, std::uint32_t live
 // The way back to a standby generation: it runs already.
 plan expand_return(operator_policy const&, std::uint32_t instances);
 
-std::string describe(plan_step const&);  // "starting 2 instances", "the preflight hook", "holding at 5 %"
+std::string describe(plan_step const&);  // "starting 2 instances", "checks smoke, deep", "holding at 5 %"
 
 }  // namespace handoff

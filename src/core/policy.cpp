@@ -2,6 +2,26 @@
 
 namespace handoff {
 
+namespace {
+
+// A probe ends by itself, and then says what was late.
+constexpr duration last_word = std::chrono::seconds(1);
+
+metric_policy policy_of(metric_settings const& m) {
+  auto source = source_of(m);
+  return {.name = m.name,
+          .kind = m.kind,
+          .source = source,
+          .interval = m.interval,
+          .timeout = m.timeout + (source == metric_source::page ? last_word : duration{}),
+          .max = m.max,
+          .ratio = m.ratio,
+          .confidence = m.confidence,
+          .least = m.least};
+}
+
+}  // namespace
+
 generation_policy generation_policy_of(service_settings const& s) {
   return {.instances = s.instances,
           .when = s.ready.when,
@@ -19,8 +39,7 @@ operator_policy operator_policy_of(settings const& s) {
       .restart = s.restart, .rollout = s.rollout, .checks = {}, .metrics = {}, .hooks = {}};
   for (auto const& c : s.checks)
     policy.checks.push_back({c.name, c.interval, c.timeout, c.failures, c.during_bake});
-  for (auto const& m : s.metrics)
-    policy.metrics.push_back({m.name, m.kind, m.interval, m.timeout, m.max, m.ratio, m.confidence, m.least});
+  for (auto const& m : s.metrics) policy.metrics.push_back(policy_of(m));
   for (auto const& h : s.hooks) policy.hooks[static_cast<std::size_t>(h.at)] = h.timeout;
   return policy;
 }

@@ -41,6 +41,7 @@ struct check_policy {
 struct metric_policy {
   std::string name;
   metric_kind kind = metric_kind::rate;
+  metric_source source = metric_source::command;
   duration interval{};
   duration timeout{};
   std::optional<double> max;

@@ -31,8 +31,9 @@ void enter(turn& t, rollout& r, start_step const& step) {
     instances.push_back({.id = {r.candidate, index + 1, 0}, .until = t.now});
 }
 
-void enter(turn& t, rollout& r, check_step const&) {
-  for (auto& check : r.checks) check = {.next_run = t.now};
+void enter(turn& t, rollout& r, check_step const& step) {
+  for (std::size_t n = 0; n < r.checks.size(); ++n)
+    r.checks[n] = {.next_run = t.now, .passed = !is_selected(step.checks, r.policy.checks[n].name)};
 }
 
 void enter(turn&, rollout& r, weight_step const& step) { r.weight = step.weight; }
@@ -204,12 +205,9 @@ bool advance(turn& t) {
 void run_due_checks(turn& t) {
   if (!t.s.rollout || !t.s.rollout->entered) return;
   rollout& r = *t.s.rollout;
-  bool holding = here<hold_step>(r) != nullptr;
-  if (!holding && here<check_step>(r) == nullptr) return;
   for (std::size_t n = 0; n < r.checks.size(); ++n) {
     auto& check = r.checks[n];
-    bool wanted = holding ? r.policy.checks[n].during_bake : !check.passed;
-    if (!wanted || check.running != command_number{} || check.next_run > t.now) continue;
+    if (!is_watched(r, n) || check.running != command_number{} || check.next_run > t.now) continue;
     check.running =
         run(t, {.what = command::purpose::check, .check = n, .generation = r.candidate, .rollout = r.number},
             r.policy.checks[n].timeout);

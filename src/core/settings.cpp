@@ -1,5 +1,7 @@
 #include "settings.hpp"
 
+#include <algorithm>
+
 namespace handoff {
 
 namespace {
@@ -20,9 +22,18 @@ std::string to_string(listener_settings const& listener) {
   return std::visit([&](auto const& address) { return text(address, listener.type); }, listener.address);
 }
 
+bool is_selected(selection const& s, std::string const& name) {
+  return !s || std::ranges::find(*s, name) != s->end();
+}
+
 bool needs_steering(rollout_settings const& r) {
   bool by_weight = r.strategy != strategy::handoff && r.strategy != strategy::rolling;
   return by_weight || r.sticky || !r.routes.empty();
+}
+
+metric_source source_of(metric_settings const& m) {
+  if (m.steering) return metric_source::steering;
+  return m.probe ? metric_source::page : metric_source::command;
 }
 
 std::string_view to_string(hook at) {
@@ -55,6 +66,16 @@ std::string_view to_string(strategy plan) {
       return "experiment";
   }
   return "unknown";
+}
+
+std::string_view to_string(metric_source source) {
+  constexpr std::string_view names[] = {"command", "prometheus", "steering"};
+  return names[static_cast<std::size_t>(source)];
+}
+
+std::string_view to_string(traffic_count count) {
+  constexpr std::string_view names[] = {"connections", "datagrams", "queued"};
+  return names[static_cast<std::size_t>(count)];
 }
 
 }  // namespace handoff

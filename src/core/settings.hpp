@@ -93,7 +93,20 @@ std::string to_string(listener_settings const&);  // "0.0.0.0:80", "[::]:80", "u
 
 // ---- the service: frozen at the birth of a generation
 
-enum class probe_kind { http, tcp };
+enum class probe_kind {
+  http,
+  tcp,
+  page  // of metrics, in Prometheus's text format
+};
+
+// What is read of a page of metrics, as selectors (wire/series_selector).
+struct page_settings {
+  std::string failures, all;  // counters, of a rate
+  std::string value;          // a gauge: one sample a look
+  std::string mean;           // a histogram or summary: what it grew by, divided, is one sample a look
+  bool aggregated = false;    // the page speaks for all instances, whichever answers
+  bool operator==(page_settings const&) const = default;
+};
 
 struct status_range {  // of HTTP, both ends included
   std::uint16_t first = 200;
@@ -106,14 +119,15 @@ struct probe_settings {
   probe_kind kind = probe_kind::http;
   std::string listener;  // by name; the first TCP one when none is written
   duration timeout = std::chrono::seconds(2);
-  // All that follows: probe_kind::http.
+  // All that follows: not probe_kind::tcp.
   std::string path = "/";
   status_range status;
-  std::string body;                  // a text that the body must contain; empty: any
+  std::string body;                  // probe_kind::http: a text that it must contain; empty: any
   std::vector<std::string> headers;  // "Name: value"
   std::string host;                  // empty: the address
   bool tls = false;
   bool verify = true;  // the certificate
+  page_settings page;  // probe_kind::page
   bool operator==(probe_settings const&) const = default;
 };
 
@@ -202,9 +216,16 @@ enum class sharing {
   shared    // all generations hold the same socket
 };
 
+// Which checks or metrics, by name; nothing: as if no step chose.
+using selection = std::optional<std::vector<std::string>>;
+
+bool is_selected(selection const&, std::string const& name);
+
 struct canary_step {
   handoff::weight weight{};
   std::optional<duration> hold;  // none: until somebody promotes
+  selection checks;              // must pass before; those with during-bake watch while it holds
+  selection metrics;             // decide while it holds
   bool operator==(canary_step const&) const = default;
 };
 
@@ -258,14 +279,24 @@ struct check_settings {
 };
 
 enum class metric_kind {
-  rate,  // failures of all, as two counters that only grow
-  value  // samples: the less the better
+  rate,   // failures of all, as two counters that only grow
+  value,  // samples: the less the better
+  mean,   // the same, of two counters that only grow: a sum, and of how many
+  flow    // the same, of one counter: what it grew by in a second, for each percent of the traffic
 };
+
+enum class metric_source { command, page, steering };
+
+// What the steering program and the kernel count for each slot.
+enum class traffic_count { connections, datagrams, queued };
 
 // A number for each generation that decides whether a step of a rollout may end well.
 struct metric_settings {
   std::string name;
-  command_line command;  // prints the numbers of the generation that its environment names
+  command_line command;                 // prints the numbers of the generation that its environment names; or
+  std::optional<probe_settings> probe;  // asks the generation for them; or
+  std::optional<traffic_count> steering;  // handoffd knows them
+  std::string listener;                   // whose, of `steering`; empty: of all that are steered
   metric_kind kind = metric_kind::rate;
   duration interval = std::chrono::seconds(5);
   duration timeout = std::chrono::seconds(10);
@@ -275,6 +306,8 @@ struct metric_settings {
   std::uint32_t least = 100;    // of all, or samples: with fewer nothing is decided
   bool operator==(metric_settings const&) const = default;
 };
+
+metric_source source_of(metric_settings const&);
 
 enum class hook { preflight, ready, switched, drained, failed };
 constexpr std::size_t hook_kinds = 5;
@@ -316,5 +349,7 @@ struct settings {
 
 std::string_view to_string(hook);
 std::string_view to_string(strategy);
+std::string_view to_string(metric_source);  // "command", "prometheus", "steering": the key
+std::string_view to_string(traffic_count);  // "connections"
 
 }  // namespace handoff

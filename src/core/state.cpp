@@ -18,13 +18,6 @@ struct earliest {
   void consider(instant moment) { at = at ? std::min(*at, moment) : moment; }
 };
 
-bool is_active(rollout const& r, std::size_t check) {
-  if (r.phase != rollout_phase::executing || !r.entered || r.position >= r.plan.size()) return false;
-  auto const& here = r.plan[r.position];
-  if (std::holds_alternative<check_step>(here)) return !r.checks[check].passed;
-  return std::holds_alternative<hold_step>(here) && r.policy.checks[check].during_bake;
-}
-
 void consider(earliest& e, instance const& i, readiness when, bool launcher_is_free) {
   switch (i.phase) {
     case instance_phase::queued:
@@ -58,7 +51,7 @@ void consider(earliest& e, rollout const& r) {
       if (is_measured(r, n) && !r.metrics[n].is_running()) e.consider(r.metrics[n].next_run);
   }
   for (std::size_t n = 0; n < r.checks.size(); ++n)
-    if (is_active(r, n) && r.checks[n].running == command_number{}) e.consider(r.checks[n].next_run);
+    if (is_watched(r, n) && r.checks[n].running == command_number{}) e.consider(r.checks[n].next_run);
 }
 
 }  // namespace
@@ -124,8 +117,20 @@ instant leaves_by(generation const& g, instance const& i) {
   return std::max(g.dismissed_at + g.policy.drain_timeout, i.until + g.policy.kill_timeout);
 }
 
+bool is_watched(rollout const& r, std::size_t check) {
+  if (r.phase != rollout_phase::executing || !r.entered || r.position >= r.plan.size()) return false;
+  auto const& policy = r.policy.checks[check];
+  if (auto const* before = std::get_if<check_step>(&r.plan[r.position]))
+    return is_selected(before->checks, policy.name) && !r.checks[check].passed;
+  auto const* hold = std::get_if<hold_step>(&r.plan[r.position]);
+  return hold != nullptr && is_selected(hold->checks, policy.name) && policy.during_bake;
+}
+
 bool is_measured(rollout const& r, std::size_t metric) {
-  return !r.policy.metrics[metric].ratio || r.weight != full_weight;
+  auto const& policy = r.policy.metrics[metric];
+  auto const* hold = std::get_if<hold_step>(&r.plan[r.position]);
+  bool chosen = hold != nullptr && is_selected(hold->metrics, policy.name);
+  return chosen && (!policy.ratio || r.weight != full_weight);
 }
 
 bool waits_for_a_person(rollout const& r) { return r.paused || (is_holding(r) && !r.held && !r.hold_until); }

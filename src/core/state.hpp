@@ -164,6 +164,9 @@ bool has_room(state const&);
 // Whether a step of it holds.
 bool is_holding(rollout const&);
 
+// Whether a check runs in the step under way: until it has passed, or for as long as it holds.
+bool is_watched(rollout const&, std::size_t check);
+
 // Whether a metric decides about the step that holds: live without traffic has nothing to compare with.
 bool is_measured(rollout const&, std::size_t metric);
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace handoff {
@@ -39,7 +40,8 @@ struct connection : event_source {
   bool answered = false;       // at least one request: waiting for the next one is being idle
   std::uint32_t interest = 0;  // events registered with epoll, 0 when not registered
   std::size_t filled = 0;
-  std::string_view unsent;  // points into a fixed reply
+  std::string own_reply;    // one that is not fixed
+  std::string_view unsent;  // points into a reply
   std::array<char, input_max> input;
 
   moment deadline{};

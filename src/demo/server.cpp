@@ -23,11 +23,11 @@ std::string page_text(server_settings const& s) {
          std::to_string(getpid()) + "\n";
 }
 
+}  // namespace
+
 std::string generation_header(server_settings const& s) {
   return "X-Handoff-Generation: " + std::to_string(s.generation);
 }
-
-}  // namespace
 
 server::state::state(server_settings s)
     : settings(std::move(s)),

@@ -87,10 +87,14 @@ bool server::state::answer_one(connection& c) {
     case request_form::complete:
       break;
   }
-  do_work();
-  bool known = head.path == "/" || head.path == "/healthz";
   bool keep_alive = head.keep_alive && !draining;
-  reply(c, known ? page() : missing, keep_alive, head.head_only);
+  if (head.path == "/metrics") {
+    reply_metrics(c, keep_alive, head.head_only);
+  } else {
+    do_work();
+    bool known = head.path == "/" || head.path == "/healthz";
+    reply(c, known ? page() : missing, keep_alive, head.head_only);
+  }
   std::copy(c.input.begin() + static_cast<std::ptrdiff_t>(head.length),
             c.input.begin() + static_cast<std::ptrdiff_t>(c.filled), c.input.begin());
   c.filled -= head.length;
@@ -123,6 +127,19 @@ void server::state::reply(connection& c, fixed_reply const& with, bool keep_aliv
   c.answered = true;
   c.close_after_reply = !keep_alive;
   c.linger_after_reply = !keep_alive;
+}
+
+// In Prometheus's text format; written anew each time, so the connection keeps it.
+void server::state::reply_metrics(connection& c, bool keep_alive, bool head_only) {
+  std::string text = "# HELP http_requests_total Pages answered.\n# TYPE http_requests_total counter\n";
+  text += "http_requests_total{code=\"200\"} " + std::to_string(pages - failures) + "\n";
+  if (failures > 0) text += "http_requests_total{code=\"500\"} " + std::to_string(failures) + "\n";
+  text += "# TYPE http_connections_open gauge\nhttp_connections_open " + std::to_string(open_connections()) +
+          "\n";
+  fixed_reply made("200 OK", generation_header(settings), text);
+  reply(c, made, keep_alive, head_only);
+  c.own_reply = c.unsent;
+  c.unsent = c.own_reply;
 }
 
 // Sends what is left; true when the connection is ready for the next request.

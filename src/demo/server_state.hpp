@@ -20,6 +20,8 @@ struct listener : event_source {
   listener_role role;
 };
 
+std::string generation_header(server_settings const&);
+
 struct server::state {
   explicit state(server_settings);
 
@@ -60,6 +62,7 @@ struct server::state {
   void answer_buffered(connection& c);
   bool answer_one(connection& c);
   void reply(connection& c, fixed_reply const& with, bool keep_alive, bool head_only);
+  void reply_metrics(connection& c, bool keep_alive, bool head_only);
   bool flush(connection& c);
   void linger(connection& c);
   void drop_input(connection& c);

@@ -55,7 +55,8 @@ void describe(CLI::App& app, options& o) {
       ->check(CLI::Range(1, 1000000));
   app.add_option("--fail-start", o.fail_start, "print a line and exit with this code at once")
       ->check(CLI::Range(0, 255));
-  app.add_option("--fail-every", o.fail_every, "answer each n-th page with status 500");
+  app.add_option("--fail-every", o.fail_every,
+                 "answer each n-th page with status 500; /metrics tells how many");
   app.add_option("--counters", o.counters,
                  "keep \"FAILED ALL\" in this file with the generation's number behind its name");
   app.add_flag("--never-ready", o.never_ready, "serve, but never say READY");

@@ -63,6 +63,12 @@ std::vector<double> numbers_of(output_pipe const& output) {
   return numbers;
 }
 
+result<std::size_t> find_listener(release const& of, std::string const& name) {
+  auto named = std::ranges::find(of.listeners, name, &named_listener::name);
+  if (named == of.listeners.end()) return plain_failure("this generation has no listener '" + name + "'");
+  return named->listener;
+}
+
 }  // namespace
 
 command_table::command_table(surroundings const& around, listener_table& listeners, std::string const& helper,
@@ -78,6 +84,11 @@ command_table::~command_table() = default;
 void command_table::run(command const& c) {
   auto what = describe_(c);
   if (what && what->probe && probes() >= most_probes_at_once) return waiting_.push_back(c);
+  if (what && what->steering) {
+    auto counted = count(c, *what);
+    if (!counted) return around_.post(command_finished{c.number, counted.error().message(), {}});
+    return around_.post(command_finished{c.number, {}, std::move(*counted)});
+  }
   auto started = what ? start(c, *what) : result<>(std::unexpected(what.error()));
   if (!started) around_.post(command_finished{c.number, started.error().message(), {}});
 }
@@ -93,6 +104,20 @@ void command_table::start_waiting() {
     waiting_.pop_front();
     run(next);
   }
+}
+
+result<std::vector<double>> command_table::count(command const& c, description const& what) const {
+  std::optional<std::size_t> listener;
+  if (!what.listener.empty()) {
+    auto named = find_listener(*what.of, what.listener);
+    if (!named) return std::unexpected(named.error());
+    listener = *named;
+  }
+  auto counted = listeners_.counted(*what.steering, c.generation, listener);
+  if (!counted)
+    return plain_failure("this generation has no slot where " + std::string(to_string(*what.steering)) +
+                         " are counted");
+  return std::vector{static_cast<double>(*counted)};
 }
 
 result<> command_table::start(command const& c, description const& what) {
@@ -129,11 +154,9 @@ result<> command_table::start(command const& c, description const& what) {
 
 result<> command_table::open_way(running& r, command const& c, description const& what) {
   if (!helper_) return std::unexpected(error(helper_.error()).during("handoff-probe"));
-  auto const& known = what.of->listeners;
-  auto named = std::ranges::find(known, what.probe->listener, &named_listener::name);
-  if (named == known.end())
-    return plain_failure("this generation has no listener '" + what.probe->listener + "'");
-  auto way = listeners_.open_probe(named->listener, c.generation);
+  auto named = find_listener(*what.of, what.probe->listener);
+  if (!named) return std::unexpected(named.error());
+  auto way = listeners_.open_probe(*named, c.generation);
   if (!way) return std::unexpected(std::move(way.error()));
   r.way = std::move(*way);
   return {};

@@ -1,5 +1,6 @@
-// Hooks, checks and probes: short-lived commands of the operator, or our own handoff-probe, run as the
-// service's user (or the one a hook names), their last words kept for the verdict.
+// Hooks, checks, metrics and probes: short-lived commands of the operator, or our own handoff-probe, run as
+// the service's user (or the one a hook names), their last words kept for the verdict. What is counted for
+// the slots is answered at once, without a process.
 #pragma once
 
 #include <os/executable.hpp>
@@ -18,8 +19,10 @@ class command_table final : public command_runner {
  public:
   struct description {
     command_line command;
-    std::optional<probe_settings> probe;  // in place of a command
-    std::string user;                     // empty: the service's
+    std::optional<probe_settings> probe;    // in place of a command
+    std::optional<traffic_count> steering;  // likewise
+    std::string listener;                   // of `steering`; empty: all
+    std::string user;                       // empty: the service's
     std::vector<std::string> environment;
     release const* of = nullptr;
   };
@@ -37,6 +40,7 @@ class command_table final : public command_runner {
  private:
   struct running;
   result<> start(command const&, description const&);
+  result<std::vector<double>> count(command const&, description const&) const;
   result<> open_way(running&, command const&, description const&);
   result<launched_process> launch_with(running const&, launch_spec, int output) const;
   void start_waiting();

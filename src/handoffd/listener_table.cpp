@@ -383,4 +383,25 @@ std::vector<observed_listener> listener_table::observe() const {
   return all;
 }
 
+bool listener_table::counts(traffic_count what, std::size_t listener) const {
+  door const& d = entries_.at(listener).way_in;
+  auto type = what == traffic_count::datagrams ? socket_type::datagram : socket_type::stream;
+  return d.is_steered() && d.settings().type == type;
+}
+
+std::optional<std::uint64_t> listener_table::counted(traffic_count what, generation_number g,
+                                                     std::optional<std::size_t> listener) const {
+  std::optional<std::uint64_t> sum;
+  for (auto const& [number, e] : entries_) {
+    if (!counts(what, number) || (listener && *listener != number)) continue;
+    for (auto const& slot : e.way_in.observe({g}).slots) {
+      std::uint64_t here = what == traffic_count::queued        ? slot.queued.value_or(0)
+                           : what == traffic_count::connections ? slot.connections
+                                                                : slot.datagrams;
+      sum = sum.value_or(0) + here;
+    }
+  }
+  return sum;
+}
+
 }  // namespace handoff

@@ -75,6 +75,13 @@ class listener_table final : public traffic {
   int fd(std::size_t listener, generation_number g) const { return entries_.at(listener).way_in.fd(g); }
   std::string name(std::size_t listener) const;
   std::vector<observed_listener> observe() const;
+
+  // Whether that is counted there for each generation.
+  bool counts(traffic_count, std::size_t listener) const;
+  // What is counted for a generation's slots, of one listener or of all; nothing where it has none of that
+  // kind.
+  std::optional<std::uint64_t> counted(traffic_count, generation_number,
+                                       std::optional<std::size_t> listener) const;
   std::size_t left_over() const { return adopted_.size(); }  // adopted, but named by no listener
 
   // Services override the backlog: to be called when one became ready and when one ended.

@@ -1,4 +1,4 @@
-// What handoff-probe is asked on behalf of [ready] or a [[check]].
+// What handoff-probe is asked on behalf of [ready], a [[check]] or a [[metric]].
 #pragma once
 
 #include <core/settings.hpp>

@@ -57,6 +57,18 @@ std::string why_not(probe_settings const& probe, listener_table const& table,
   return "listener '" + probe.listener + "' is shared (" + why + "), so that nobody knows who answers";
 }
 
+std::string why_not(metric_settings const& metric, listener_table const& table,
+                    std::vector<named_listener> const& known) {
+  if (metric.probe) return why_not(*metric.probe, table, known);
+  if (!metric.steering) return {};
+  if (!metric.listener.empty()) return why_not(probe_settings{.listener = metric.listener}, table, known);
+  bool counted =
+      std::ranges::any_of(known, [&](auto const& l) { return table.counts(*metric.steering, l.listener); });
+  return counted
+             ? ""
+             : "no listener is steered where " + std::string(to_string(*metric.steering)) + " are counted";
+}
+
 }  // namespace
 
 std::string why_not(settings const& wanted, listener_table const& table,
@@ -69,6 +81,9 @@ std::string why_not(settings const& wanted, listener_table const& table,
   for (auto const& check : wanted.checks)
     if (std::string why = check.probe ? why_not(*check.probe, table, known) : ""; !why.empty())
       return "[[check]] '" + check.name + "': " + why + ": use 'command'";
+  for (auto const& metric : wanted.metrics)
+    if (std::string why = why_not(metric, table, known); !why.empty())
+      return "[[metric]] '" + metric.name + "': " + why + ": use 'command'";
   return {};
 }
 

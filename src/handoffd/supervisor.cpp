@@ -48,6 +48,22 @@ class loop_clock final : public alarm_clock {
   watch alarm_;
 };
 
+// What is read for a metric. The configuration knows how many instances there will be; of live there may be
+// more.
+result<> describe_metric(metric_settings const& m, command_table::description& into) {
+  bool counters = m.probe && !m.probe->page.aggregated && m.kind != metric_kind::value;
+  auto instances = into.of->service.instances;
+  if (counters && instances > 1)
+    return plain_failure("any of its " + std::to_string(instances) +
+                         " instances answers, each with counters of its own");
+  into.command = m.command;
+  into.probe = m.probe;
+  into.steering = m.steering;
+  into.listener = m.listener;
+  into.environment.push_back("HANDOFF_METRIC=" + m.name);
+  return {};
+}
+
 }  // namespace
 
 struct supervisor::parts {
@@ -279,8 +295,8 @@ result<command_table::description> supervisor::parts::describe(command const& c)
       break;
     case command::purpose::metric:
       if (c.metric >= now.metrics.size()) return plain_failure("the metric is no longer configured");
-      d.command = now.metrics[c.metric].command;
-      d.environment.push_back("HANDOFF_METRIC=" + now.metrics[c.metric].name);
+      if (auto usable = describe_metric(now.metrics[c.metric], d); !usable)
+        return std::unexpected(usable.error());
       break;
     case command::purpose::probe:
       d.command = of->service.ready.command;

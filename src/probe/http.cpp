@@ -17,12 +17,15 @@ using string_list = std::unique_ptr<curl_slist, decltype(&::curl_slist_free_all)
 
 struct exchange {
   options const& asked;
-  unique_fd socket{};  // until curl takes it
+  std::size_t most;        // bytes of the body that are kept
+  bool wants_all = false;  // of the body; else only what is looked for
+  unique_fd socket{};      // until curl takes it
   CURL* curl = nullptr;
   std::size_t header_bytes = 0;
   std::string body{};
   bool knows_enough = false;  // what is still to come changes nothing
   bool headers_too_long = false;
+  bool body_too_long = false;
 
   bool has_status() const {
     long code = 0;
@@ -43,13 +46,14 @@ std::size_t take_header(char*, std::size_t, std::size_t size, void* with) {
 
 std::size_t take_body(char* bytes, std::size_t, std::size_t size, void* with) {
   auto& e = *static_cast<exchange*>(with);
-  if (e.asked.request.body.empty() || !e.has_status()) {
+  if ((e.asked.request.body.empty() && !e.wants_all) || !e.has_status()) {
     e.knows_enough = true;
     return 0;
   }
-  e.body.append(bytes, std::min(size, most_body_bytes - e.body.size()));
-  e.knows_enough = e.body.size() == most_body_bytes || e.has_body();
-  return e.knows_enough ? 0 : size;
+  e.body_too_long = e.wants_all && size > e.most - e.body.size();
+  e.body.append(bytes, std::min(size, e.most - e.body.size()));
+  e.knows_enough = !e.wants_all && (e.body.size() == e.most || e.has_body());
+  return e.knows_enough || e.body_too_long ? 0 : size;
 }
 
 // Sends curl to our target, with our socket. What it was going to connect to is no address of anybody.
@@ -123,6 +127,7 @@ void set_request(CURL* curl, options const& o, curl_slist* headers) {
 std::string describe(CURLcode code, exchange const& e, char const* details) {
   if (e.headers_too_long)
     return "the headers are longer than " + std::to_string(most_header_bytes / 1024) + " KiB";
+  if (e.body_too_long) return "the body is longer than " + std::to_string(e.most >> 20) + " MiB";
   if (code == CURLE_OPERATION_TIMEDOUT) return timed_out(e.asked);
   long number = 0;
   ::curl_easy_getinfo(e.curl, CURLINFO_OS_ERRNO, &number);
@@ -138,15 +143,13 @@ trouble judge(exchange const& e) {
   ::curl_easy_getinfo(e.curl, CURLINFO_RESPONSE_CODE, &code);
   if (!e.has_status()) return "status " + std::to_string(code) + ", expected " + status_text(wanted.status);
   if (wanted.body.empty() || e.has_body()) return std::nullopt;
-  std::string where = e.body.size() < most_body_bytes ? "body does not contain '"
-                                                      : "the first MiB of the body does not contain '";
+  std::string where =
+      e.body.size() < e.most ? "body does not contain '" : "the first MiB of the body does not contain '";
   return where + wanted.body + "'";
 }
 
-}  // namespace
-
-trouble probe_http(options const& o, deadline until) {
-  exchange e{.asked = o};
+trouble carry_out(exchange& e, deadline until) {
+  options const& o = e.asked;
   if (o.address.family() != AF_UNIX) {
     auto socket = open_socket(o);
     if (!socket) return socket.error();
@@ -172,6 +175,19 @@ trouble probe_http(options const& o, deadline until) {
   CURLcode code = ::curl_easy_perform(e.curl);
   if (code != CURLE_OK && !e.knows_enough) return describe(code, e, details.data());
   return judge(e);
+}
+
+}  // namespace
+
+trouble probe_http(options const& o, deadline until) {
+  exchange e{.asked = o, .most = most_body_bytes};
+  return carry_out(e, until);
+}
+
+std::expected<std::string, std::string> fetch_page(options const& o, deadline until, std::size_t most) {
+  exchange e{.asked = o, .most = most, .wants_all = true};
+  if (auto why = carry_out(e, until)) return std::unexpected(std::move(*why));
+  return std::move(e.body);
 }
 
 }  // namespace handoff::probe

@@ -11,4 +11,7 @@ constexpr std::size_t most_body_bytes = 1024 * 1024;
 
 trouble probe_http(options const&, deadline);
 
+// The whole body of the reply, or why there is none: a longer one is refused.
+std::expected<std::string, std::string> fetch_page(options const&, deadline, std::size_t most);
+
 }  // namespace handoff::probe

@@ -2,6 +2,7 @@
 
 #include <wire/config_address.hpp>
 #include <wire/config_values.hpp>
+#include <wire/series_selector.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -41,11 +42,19 @@ void add_request(CLI::App& app, texts& t, probe_settings& r) {
   app.add_option("--path", r.path, "default \"/\"");
   app.add_option("--status", t.status, "accepted, such as 200 or \"200-399\", the default")
       ->check(readable_by(parse_status_range));
-  app.add_option("--body", r.body, "a text that the body must contain");
   app.add_option("--header", r.headers, "\"Name: value\" to send; may be repeated")->allow_extra_args(false);
   app.add_option("--host", r.host, "the host to ask for; default: the address");
   app.add_flag("--tls", r.tls, "speak TLS");
   app.add_flag("--insecure", t.insecure, "take any certificate");
+}
+
+void add_page(CLI::App& app, page_settings& p) {
+  auto selector = readable_by(series_selector::parse);
+  app.add_option("--failures", p.failures, "counters, as a selector such as 'requests_total{code=~\"5..\"}'")
+      ->check(selector);
+  app.add_option("--all", p.all, "likewise")->check(selector);
+  app.add_option("--value", p.value, "a gauge")->check(selector);
+  app.add_option("--mean", p.mean, "a histogram or summary")->check(selector);
 }
 
 result<> understand(texts const& t, options& o) {
@@ -55,6 +64,10 @@ result<> understand(texts const& t, options& o) {
   if (!where || !timeout || !status) return plain_failure("unreadable options");  // they were checked
   if (where->type != socket_type::stream) return plain_failure("--connect: UDP has no connections");
   o.target.address = where->address;
+  page_settings const& page = o.request.page;
+  bool rate = !page.failures.empty() && !page.all.empty();
+  if (o.request.kind == probe_kind::page && rate + !page.value.empty() + !page.mean.empty() != 1)
+    return plain_failure("expected --failures and --all, --value, or --mean");
   if (o.request.kind == probe_kind::tcp && std::holds_alternative<unix_address>(where->address))
     return plain_failure("--connect: tcp needs an internet address");
   auto address = address_of(o.target);
@@ -76,16 +89,21 @@ std::expected<options, int> read_options(int count, char** arguments) {
   texts t;
   auto* http = app.add_subcommand("http", "A GET request is answered as it should be");
   auto* tcp = app.add_subcommand("tcp", "A connection is accepted");
+  auto* page = app.add_subcommand("metrics", "Prints what the series of a page of metrics add up to");
   app.require_subcommand(1);
   add_target(*http, t, o);
   add_request(*http, t, o.request);
+  http->add_option("--body", o.request.body, "a text that the body must contain");
   add_target(*tcp, t, o);
+  add_target(*page, t, o);
+  add_request(*page, t, o.request);
+  add_page(*page, o.request.page);
   try {
     app.parse(count, arguments);
   } catch (CLI::ParseError const& e) {
     return std::unexpected(app.exit(e) == 0 ? passed : invalid_use);
   }
-  o.request.kind = http->parsed() ? probe_kind::http : probe_kind::tcp;
+  o.request.kind = http->parsed() ? probe_kind::http : tcp->parsed() ? probe_kind::tcp : probe_kind::page;
   auto understood = understand(t, o);
   if (understood) return o;
   std::fprintf(stderr, "handoff-probe: %s\n", understood.error().message().c_str());

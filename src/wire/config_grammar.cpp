@@ -338,6 +338,7 @@ std::vector<std::string> configuration_keys() {
   add_names(names, "check", check_keys());
   add_names(names, "metric", metric_keys());
   add_names(names, "http", http_probe_keys());
+  add_names(names, "prometheus", page_keys());
   add_names(names, "hooks", hooks_keys());
   add_names(names, "hooks", hook_keys());
   add_names(names, "control", control_keys());

@@ -1,8 +1,6 @@
 #include "config_metric.hpp"
 
-#include <wire/config_section_rules.hpp>
-
-#include <set>
+#include <wire/config_probe.hpp>
 
 namespace handoff::config {
 
@@ -27,13 +25,25 @@ void read_confidence(config_node const& node, config_report& report, metric_sett
   if (percent) into.confidence = *percent / 100;
 }
 
+probe_settings& page_of(metric_settings& m) {
+  return m.probe.emplace(probe_settings{.kind = probe_kind::page, .path = "/metrics", .status = {200, 200}});
+}
+
+auto count_word() {
+  using c = traffic_count;
+  return choice<c>({{"connections", c::connections}, {"datagrams", c::datagrams}, {"queued", c::queued}});
+}
+
 }  // namespace
 
 grammar<metric_settings> const& metric_keys() {
   using m = metric_settings;
   static grammar<m> const keys{
       {"name", &m::name, text(label), presence::required},
-      {"command", &m::command, command, presence::required},
+      {"command", &m::command, command},
+      key<m>::nested("prometheus", page_of, page_keys, "[[metric]] prometheus"),
+      {"steering", &m::steering, count_word()},
+      {"listener", &m::listener, text(listener_name)},
       {"kind", &m::kind, choice<metric_kind>({{"rate", metric_kind::rate}, {"value", metric_kind::value}})},
       {"interval", &m::interval, time(moment)},
       {"timeout", &m::timeout, time(moment)},
@@ -43,26 +53,6 @@ grammar<metric_settings> const& metric_keys() {
       {"min-count", &m::least, whole(1U, most_needed)},
   };
   return keys;
-}
-
-void check_metrics(config_node const& file, std::vector<metric_settings>& metrics, config_report& report) {
-  config_list const& nodes = tables_of(file, "metric");
-  if (metrics.size() != nodes.size()) return;
-  std::set<std::string> names;
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    section_rules rules{nodes[i], "[[metric]]", report};
-    auto& m = metrics[i];
-    auto const* name = rules.given("name");
-    if (name != nullptr && !names.insert(m.name).second)
-      rules.object(*name, "name", "another [[metric]] is called " + quoted(m.name));
-    auto const* bound = rules.given("max");
-    bool is_rate = m.kind == metric_kind::rate;
-    if (bound != nullptr && is_rate && *m.max > 100)
-      rules.object(*bound, "max", "of a rate it is a percentage, at most 100");
-    if (is_rate && m.max) m.max = *m.max / 100;
-    // To be no worse than live is what everybody means who says no more.
-    if (!m.max && !m.ratio) m.ratio = 1;
-  }
 }
 
 }  // namespace handoff::config

@@ -1,5 +1,7 @@
 #include "config_probe.hpp"
 
+#include <wire/series_selector.hpp>
+
 #include <algorithm>
 
 namespace handoff::config {
@@ -70,6 +72,19 @@ std::optional<std::vector<std::string>> headers(config_node const& node, config_
   return std::nullopt;
 }
 
+std::string selector(std::string_view text) {
+  auto read = series_selector::parse(text);
+  return read ? "" : read.error().message();
+}
+
+// The name of what has NAME_sum and NAME_count.
+std::string selector_of_two(std::string_view text) {
+  for (std::string_view end : {"_sum", "_count", "_bucket"})
+    if (auto name = text.substr(0, text.find('{')); name.ends_with(end))
+      return "expected the name of a histogram or summary, without " + quoted(end);
+  return selector(text);
+}
+
 // The same keys wherever a probe is written: `place` leads from a member of it to where the value goes.
 template <class Section, class Place>
 grammar<Section> tcp_keys(Place place) {
@@ -81,15 +96,40 @@ grammar<Section> tcp_keys(Place place) {
 }
 
 template <class Section, class Place>
-grammar<Section> http_keys(Place place) {
+grammar<Section> request_keys(Place place) {
   using p = probe_settings;
-  grammar<Section> keys{
-      {"path", place(&p::path), text(url_path)},  {"status", place(&p::status), status},
-      {"body", place(&p::body), text(body_text)}, {"header", place(&p::headers), headers},
-      {"host", place(&p::host), text(host)},      {"tls", place(&p::tls), flag},
+  return {
+      {"path", place(&p::path), text(url_path)}, {"header", place(&p::headers), headers},
+      {"host", place(&p::host), text(host)},     {"tls", place(&p::tls), flag},
       {"verify", place(&p::verify), flag},
   };
+}
+
+template <class Section, class Place>
+grammar<Section> http_keys(Place place) {
+  using p = probe_settings;
+  grammar<Section> keys = request_keys<Section>(place);
+  keys.emplace_back("status", place(&p::status), status);
+  keys.emplace_back("body", place(&p::body), text(body_text));
   std::ranges::move(tcp_keys<Section>(place), std::back_inserter(keys));
+  return keys;
+}
+
+// Where a key goes that belongs to the page of a probe.
+template <class Value>
+auto of_page(Value page_settings::* member) {
+  return [member](probe_settings& into) -> Value& { return into.page.*member; };
+}
+
+grammar<probe_settings> all_page_keys() {
+  using p = page_settings;
+  auto keys = request_keys<probe_settings>([](auto member) { return member; });
+  keys.emplace_back("listener", &probe_settings::listener, text(listener_name));
+  keys.emplace_back("failures", of_page(&p::failures), text(selector));
+  keys.emplace_back("all", of_page(&p::all), text(selector));
+  keys.emplace_back("value", of_page(&p::value), text(selector));
+  keys.emplace_back("mean", of_page(&p::mean), text(selector_of_two));
+  keys.emplace_back("aggregated", of_page(&p::aggregated), flag);
   return keys;
 }
 
@@ -111,6 +151,11 @@ grammar<probe_settings> const& http_probe_keys() {
 
 grammar<probe_settings> const& tcp_probe_keys() {
   static grammar<probe_settings> const keys = tcp_keys<probe_settings>([](auto member) { return member; });
+  return keys;
+}
+
+grammar<probe_settings> const& page_keys() {
+  static grammar<probe_settings> const keys = all_page_keys();
   return keys;
 }
 

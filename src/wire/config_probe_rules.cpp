@@ -105,6 +105,14 @@ void check_ready(config_node const& file, settings& value, bool clear, config_re
                    *ready.probe);
 }
 
+// The listener of a probe that is a table of its own.
+void check_inner(section_rules const& rules, section_rules const& inner, std::string_view key,
+                 settings const& value, probe_settings& probe) {
+  config_node const* named = inner.given("listener");
+  if (!inner.meant("listener")) return;
+  check_listener({named ? inner : rules, inner.table, key, "'command'"}, named, value, probe);
+}
+
 void check_check(section_rules const& rules, check_settings& check, settings const& value, bool clear) {
   config_node const* http = find(rules.table, "http");
   config_node const* tcp = find(rules.table, "tcp");
@@ -118,10 +126,45 @@ void check_check(section_rules const& rules, check_settings& check, settings con
   if (!check.probe || !std::holds_alternative<config_table>(written.value)) return;
   section_rules inner{written, http ? "[[check]] http" : "[[check]] tcp", rules.report};
   if (http && inner.meant("tls")) inner.only(check.probe->tls, "verify", "tls = true");
-  config_node const* named = inner.given("listener");
-  bool judged = clear && inner.meant("listener");
-  if (judged && !named) check_listener({rules, written, key, "'command'"}, nullptr, value, *check.probe);
-  if (judged && named) check_listener({inner, written, key, "'command'"}, named, value, *check.probe);
+  if (clear) check_inner(rules, inner, key, value, *check.probe);
+}
+
+void check_page(section_rules const& rules, metric_settings& metric, settings const& value, bool clear) {
+  config_node const* page = find(rules.table, "prometheus");
+  if (!page || !metric.probe || !std::holds_alternative<config_table>(page->value)) return;
+  section_rules inner{*page, "[[metric]] prometheus", rules.report};
+  if (inner.meant("tls")) inner.only(metric.probe->tls, "verify", "tls = true");
+  if (clear) check_inner(rules, inner, "prometheus", value, *metric.probe);
+}
+
+// ---- what steering counts
+
+bool is_counted(listener_settings const& l, traffic_count what, sharing how) {
+  bool datagrams = what == traffic_count::datagrams;
+  auto type = datagrams ? socket_type::datagram : socket_type::stream;
+  return std::holds_alternative<inet_address>(l.address) && l.type == type && why_shared(l, how).empty();
+}
+
+void check_counted(section_rules const& rules, metric_settings const& metric, settings const& value) {
+  config_node const* steering = rules.given("steering");
+  if (!steering || !metric.steering || !rules.meant("listener")) return;
+  std::string kind = *metric.steering == traffic_count::datagrams ? "UDP" : "TCP";
+  auto const& all = value.listeners;
+  auto counted = [&](auto const& l) { return is_counted(l, *metric.steering, value.rollout.sharing); };
+  config_node const* named = rules.given("listener");
+  if (!named) {
+    if (std::ranges::none_of(all, counted))
+      rules.object(*steering, "steering", "needs a " + kind + " listener that is steered, and there is none");
+    return;
+  }
+  auto found = std::ranges::find(all, metric.listener, &listener_settings::name);
+  if (found == all.end()) return rules.object(*named, "listener", no_such_listener(metric.listener, all));
+  if (std::string why = why_shared(*found, value.rollout.sharing); !why.empty())
+    return rules.object(*named, "listener",
+                        quoted(found->name) + " is not steered (" + why +
+                            "), so that nothing is counted for each generation");
+  if (!counted(*found))
+    rules.object(*named, "listener", quoted(found->name) + " is no " + kind + " listener");
 }
 
 }  // namespace
@@ -129,11 +172,17 @@ void check_check(section_rules const& rules, check_settings& check, settings con
 void check_probes(config_node const& file, settings& value, config_report& report) {
   bool clear = are_clear(file, value, report);
   check_ready(file, value, clear, report);
-  config_list const& nodes = tables_of(file, "check");
-  if (nodes.size() != value.checks.size()) return;
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    if (std::holds_alternative<config_table>(nodes[i].value))
-      check_check({nodes[i], "[[check]]", report}, value.checks[i], value, clear);
+  config_list const& checks = tables_of(file, "check");
+  for (std::size_t i = 0; i < checks.size() && checks.size() == value.checks.size(); ++i) {
+    if (std::holds_alternative<config_table>(checks[i].value))
+      check_check({checks[i], "[[check]]", report}, value.checks[i], value, clear);
+  }
+  config_list const& metrics = tables_of(file, "metric");
+  for (std::size_t i = 0; i < metrics.size() && metrics.size() == value.metrics.size(); ++i) {
+    if (!std::holds_alternative<config_table>(metrics[i].value)) continue;
+    section_rules rules{metrics[i], "[[metric]]", report};
+    check_page(rules, value.metrics[i], value, clear);
+    if (clear) check_counted(rules, value.metrics[i], value);
   }
 }
 

@@ -6,8 +6,8 @@
 
 namespace handoff {
 
-// Checks the probes of [ready] and of each [[check]], gives [ready] one where it needs it, and names the
-// listener where none is written.
+// Checks the probes of [ready], of each [[check]] and of each [[metric]], gives [ready] one where it needs
+// it, and names the listener where none is written. Checks as well what a [[metric]] of 'steering' counts.
 void check_probes(config_node const& file, settings&, config_report&);
 
 }  // namespace handoff

@@ -9,8 +9,8 @@ namespace {
 // ---- steps
 
 canary_step understood(written_step const& step) {
-  if (step.pause) return {step.to, std::nullopt};
-  return {step.to, step.hold.value_or(now)};
+  auto hold = step.pause ? std::nullopt : std::optional(step.hold.value_or(now));
+  return {step.to, hold, step.checks, step.metrics};
 }
 
 // Traffic that went to the candidate is not taken away again by a step, and 100 ends the list: behind it
@@ -42,6 +42,11 @@ std::optional<std::vector<canary_step>> read_steps(config_node const& node, conf
   for (std::size_t i = 0; i < written->size(); ++i) {
     written_step const& step = (*written)[i];
     config_node const* pause = find(nodes[i], "pause");
+    config_node const* metrics = find(nodes[i], "metrics");
+    bool passes = !step.pause && step.hold.value_or(now) == now;
+    if (passes && step.metrics && !step.metrics->empty())
+      report.add(metrics->at,
+                 "[rollout] steps metrics: needs 'hold' or 'pause' beside it, to be read meanwhile");
     if (step.pause && step.hold) report.add(pause->at, "[rollout] steps pause: excludes 'hold'");
     steps.push_back(understood(step));
   }
@@ -80,6 +85,8 @@ grammar<written_step> const& step_keys() {
       {"weight", &s::to, percentage, presence::required},
       {"hold", &s::hold, time(now)},
       {"pause", &s::pause, flag},
+      {"checks", &s::checks, list(text(label))},
+      {"metrics", &s::metrics, list(text(label))},
   };
   return keys;
 }

@@ -12,6 +12,8 @@ struct written_step {
   weight to{};
   std::optional<duration> hold;
   bool pause = false;
+  selection checks;
+  selection metrics;
 };
 grammar<written_step> const& step_keys();
 

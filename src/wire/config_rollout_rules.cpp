@@ -163,7 +163,41 @@ void check_draining(section_rules const& rules, rollout_settings const& rollout)
                    " where sharing is not \"shared\", found " + std::to_string(rollout.max_draining));
 }
 
+// ---- what steps choose
+
+void check_selection(config_node const& step, std::string_view key, std::string_view section,
+                     std::vector<std::string_view> const& names, config_report& report) {
+  config_node const* list = find(step, key);
+  auto const* items = list ? std::get_if<config_list>(&list->value) : nullptr;
+  for (std::size_t i = 0; items && i < items->size(); ++i) {
+    config_node const& item = (*items)[i];
+    auto const* name = std::get_if<std::string>(&item.value);
+    if (!name || !report.sound(item.at) || std::ranges::find(names, *name) != names.end()) continue;
+    std::string_view meant = nearest(*name, names);
+    report.add(item.at, "[rollout] steps " + std::string(key) + ": no " + std::string(section) +
+                            " is called " + quoted(*name) +
+                            (meant.empty() ? "" : ": did you mean " + quoted(meant) + "?"));
+  }
+}
+
+template <class Settings>
+std::vector<std::string_view> names_of(std::vector<Settings> const& all) {
+  std::vector<std::string_view> names;
+  for (auto const& one : all) names.push_back(one.name);
+  return names;
+}
+
 }  // namespace
+
+void check_selections(config_node const& file, settings const& value, config_report& report) {
+  config_node const* rollout = find(file, "rollout");
+  config_node const* steps = rollout ? find(*rollout, "steps") : nullptr;
+  auto const* nodes = steps ? std::get_if<config_list>(&steps->value) : nullptr;
+  for (std::size_t i = 0; nodes && i < nodes->size(); ++i) {
+    check_selection((*nodes)[i], "checks", "[[check]]", names_of(value.checks), report);
+    check_selection((*nodes)[i], "metrics", "[[metric]]", names_of(value.metrics), report);
+  }
+}
 
 void check_rollout(config_node const& file, settings& value, config_report& report) {
   config_node const* table = find(file, "rollout");

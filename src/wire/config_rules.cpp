@@ -1,6 +1,6 @@
 #include "config_rules.hpp"
 
-#include <wire/config_metric.hpp>
+#include <wire/config_metric_rules.hpp>
 #include <wire/config_probe_rules.hpp>
 #include <wire/config_rollout_rules.hpp>
 #include <wire/config_section_rules.hpp>
@@ -204,7 +204,8 @@ void check_rules(config_node const& file, settings& value, config_report& report
   if (auto const* ready = find(file, "ready")) check_ready({*ready, "[ready]", report}, value.service.ready);
   check_rollout(file, value, report);
   check_checks(file, value.checks, report);
-  config::check_metrics(file, value.metrics, report);
+  check_metrics(file, value, report);
+  check_selections(file, value, report);
   check_probes(file, value, report);
   if (auto const* control = find(file, "control")) {
     section_rules rules{*control, "[control]", report};

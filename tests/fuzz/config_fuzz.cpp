@@ -6,6 +6,7 @@
 #include <wire/config_toml.hpp>
 #include <wire/config_tree.hpp>
 #include <wire/config_values.hpp>
+#include <wire/series_selector.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -128,6 +129,21 @@ void check_probes(settings const& value) {
   }
 }
 
+// A metric has one source, and the selectors of a page can be read by whoever asks for it.
+void check_metrics(settings const& value) {
+  for (metric_settings const& m : value.metrics) {
+    require(!m.command.empty() + m.probe.has_value() + m.steering.has_value() == 1);
+    require((m.max || m.ratio) && m.least > 0 && in_bounds(m.interval) && m.interval > duration{0});
+    if (!m.probe) continue;
+    check_probe(value, *m.probe);
+    page_settings const& page = m.probe->page;
+    for (auto const& selector : {page.failures, page.all, page.value, page.mean})
+      require(selector.empty() || series_selector::parse(selector).has_value());
+    require((m.kind == metric_kind::rate) == !page.failures.empty() &&
+            page.failures.empty() == page.all.empty());
+  }
+}
+
 void check_settings_in_bounds(settings const& value) {
   service_settings const& service = value.service;
   require(!service.name.empty() && service.name.size() <= limit::name_length && service.name[0] != '.');
@@ -150,6 +166,7 @@ void check_settings_in_bounds(settings const& value) {
   check_rollout(value.rollout, service.instances);
   check_steering(value);
   check_probes(value);
+  check_metrics(value);
   require(value.hooks.size() <= hook_kinds);
 }
 

@@ -13,6 +13,9 @@ import unittest
 import harness
 
 
+PAGE = b'hits{code="200"} 90\nhits{code="503"} 3\nqueue 7\nseconds_sum{a="b"} 12.5\nseconds_count{a="b"} 50\n'
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -30,9 +33,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "/elsewhere")
         for n in range(2000 if self.path == "/headers" else 0):
             self.send_header(f"X-{n}", "y" * 100)
-        self.send_header("Content-Length", "14")
+        body = PAGE if self.path == "/metrics" else b"all [is, well]"
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"all [is, well]")
+        self.wfile.write(body)
 
     def endless(self):
         self.send_response(200)
@@ -101,6 +105,26 @@ class Probe(harness.TestCase):
         ):
             with self.subTest(arguments):
                 self.assertEqual(self.http(*arguments), expected)
+
+    def test_a_page_of_metrics_is_read_into_numbers(self):
+        for arguments, code, said in (
+                (['--failures=hits{code=~"5.."}', "--all=hits"], 0, "3 93"),
+                (['--failures=hits{code="404"}', "--all=hits"], 0, "0 93"),
+                (["--failures=hits", "--all=misses"], 1, "nothing to read: no series matches misses"),
+                (["--value=queue"], 0, "7"),
+                (["--mean=seconds"], 0, "12.5 50"),
+                (['--mean=seconds{a="b"}'], 0, "12.5 50"),
+                (["--mean=hits"], 1, "nothing to read: no series matches hits_sum"),
+                (["--value=queue", "--path=/404"], 1, "status 404, expected 200-399"),
+                (["--value=queue", "--path=/"], 1, "no page of metrics: line 1: it has no end: the page was cut off"),
+                (["--value=queue", "--path=/endless"], 1, "the body is longer than 8 MiB"),
+                (["--value=queue", "--mean=queue"], 2, ""),
+                (["--failures=hits"], 2, ""),
+        ):
+            with self.subTest(arguments):
+                where = [] if "--path" in arguments[-1] else ["--path=/metrics"]
+                ended = self.run_probe("metrics", "--connect", self.address, *where, *arguments)
+                self.assertEqual((ended.returncode, ended.stdout.rstrip("\n")), (code, said), ended.stderr)
 
     def test_the_request_is_what_was_asked_for(self):
         self.assertEqual(self.http("--path=/a/../b?c=d", "--host=www.example.org", "--header=X-A: [1,2]",

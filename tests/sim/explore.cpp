@@ -47,6 +47,13 @@ int tell(world const& w) {
   return 1;
 }
 
+// One that a canary's second step chose, and its first did not.
+void add_check(operator_policy& policy) {
+  policy.checks = {{"first", duration(1000), duration(2000), 0, true}};
+  policy.rollout.steps[0].checks.emplace();
+  policy.rollout.steps[1].checks = {{"first"}};
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -57,6 +64,7 @@ int main(int count, char** arguments) {
   r.now.policy.rollout.strategy = static_cast<strategy>(option(count, arguments, "--strategy", 0));
   r.now.policy.rollout.steps = {{weight{500}, duration(1000)}, {weight{5'000}, std::nullopt}};
   r.now.policy.rollout.standby = duration(1000);
+  if (option(count, arguments, "--checks", 0) != 0) add_check(r.now.policy);
   r.now.generation.steered = option(count, arguments, "--steered", 1) != 0;
   if (r.now.generation.steered) r.now.generation.settle = duration(1000);
   r.now.generation.slots = option(count, arguments, "--slots", r.now.generation.slots);

@@ -125,6 +125,7 @@ std::string world::key() const {
     k.generation(s, r.number);
     k.add(r.traffic);
     for (auto h : r.hooks_passed) k.add(static_cast<int>(h));
+    for (auto c : r.checks_passed) k.add(static_cast<std::int64_t>(c));
   }
   for (auto const& one : slots_) {
     k.generation(s, one.of);

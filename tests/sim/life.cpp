@@ -22,6 +22,15 @@ class dice {
   std::uint64_t state_;
 };
 
+// Of the checks or metrics that there may be: as if nothing was said, none, or some.
+selection choose(dice& d, std::vector<std::string> const& names) {
+  if (!d.one_in(3)) return {};
+  selection chosen(std::in_place);
+  for (auto const& name : names)
+    if (d.one_in(2)) chosen->push_back(name);
+  return chosen;
+}
+
 void choose_strategy(dice& d, rollout_settings& how) {
   how.strategy = static_cast<strategy>(d.below(5));
   how.max_surge = static_cast<std::uint32_t>(d.below(3));
@@ -30,7 +39,8 @@ void choose_strategy(dice& d, rollout_settings& how) {
   if (d.one_in(2)) how.standby = duration(40'000);
   if (d.one_in(4)) how.canary_instances = 1;
   for (std::uint32_t part = 500; part < 10'000 && !d.one_in(3); part *= 4)
-    how.steps.push_back({weight{part}, d.one_in(4) ? std::nullopt : std::optional(duration(15'000))});
+    how.steps.push_back({weight{part}, d.one_in(4) ? std::nullopt : std::optional(duration(15'000)),
+                         choose(d, {"first", "second"}), choose(d, {"errors", "again"})});
   if (d.one_in(4)) how.routes.push_back({{}, d.one_in(2) ? side::live : side::candidate});
 }
 
@@ -56,11 +66,19 @@ rules random_rules(dice& d) {
   if (d.one_in(3)) p.checks.push_back({"first", duration(1'000), duration(2'000), 1, d.one_in(2)});
   if (d.one_in(6)) p.checks.push_back({"second", duration(3'000), duration(2'000), 0, true});
   if (d.one_in(3)) {
-    metric_policy errors{"errors", metric_kind::rate, duration(2'000), duration(1'000)};
+    metric_policy errors{.name = "errors", .interval = duration(2'000), .timeout = duration(1'000)};
     if (d.one_in(2)) errors.ratio = 1.0;
     if (!errors.ratio || d.one_in(3)) errors.max = 0.01;
     errors.least = d.one_in(3) ? 1'000'000 : d.one_in(2) ? 5'000 : 100;  // never, late, soon enough
     p.metrics.push_back(errors);
+  }
+  if (d.one_in(6)) {
+    metric_policy again{.name = "again", .interval = duration(1'000), .timeout = duration(1'000)};
+    again.kind = static_cast<metric_kind>(d.below(4));
+    again.max = d.one_in(2) ? std::optional(1e9) : std::nullopt;
+    if (!again.max || d.one_in(2)) again.ratio = 1.0;
+    again.least = 3;
+    p.metrics.push_back(again);
   }
   r.listeners = 1 + d.below(2);
   r.stops = d.one_in(6);

@@ -129,6 +129,7 @@ void world::finish_command(std::size_t which, bool success) {
   process* probed = done.what == command::purpose::probe ? find(done.instance) : nullptr;
   if (success && probed != nullptr && probed->now == condition::starting) probed->now = condition::ready;
   if (success && done.what == command::purpose::hook && of != nullptr) of->hooks_passed.insert(done.at);
+  if (success && done.what == command::purpose::check && of != nullptr) of->checks_passed.insert(done.check);
   // A metric may also print what decides nothing, or what is no use.
   std::vector<double> numbers;
   bool measures = done.what == command::purpose::metric && success;
@@ -136,8 +137,11 @@ void world::finish_command(std::size_t which, bool success) {
     double& all = counted_[done.generation];
     all += quiet_ || static_cast<unsigned>(done.number) % 3 != 0 ? 500 : 0;
     numbers = {0, all};
+    auto const& metrics = engine_.current().policy.metrics;
+    bool flows = done.metric < metrics.size() && metrics[done.metric].kind == metric_kind::flow;
+    if (flows) numbers = {all};
     if (!quiet_ && rules_.mischief > 0 && static_cast<unsigned>(done.number) % 7 == 0)
-      numbers = {all / 2, all};
+      numbers = flows ? std::vector{all * 3} : std::vector{all / 2, all};
     if (!quiet_ && static_cast<unsigned>(done.number) % 11 == 0) numbers.pop_back();
   }
   engine_.post(command_finished{done.number, success ? std::nullopt : std::optional<std::string>("exited 1"),
@@ -395,6 +399,16 @@ void world::cancel(command_number n) {
   expect(erased == 1, "7: only a command in flight is cancelled");
 }
 
+// All the checks, or those that a canary's first step chose.
+bool world::has_passed(release const& r) const {
+  auto const& policy = rules_.now.policy;
+  bool chooses = policy.rollout.strategy == strategy::canary && !policy.rollout.steps.empty();
+  selection const chosen = chooses ? policy.rollout.steps[0].checks : selection{};
+  for (std::size_t n = 0; n < policy.checks.size(); ++n)
+    if (is_selected(chosen, policy.checks[n].name) && !r.checks_passed.contains(n)) return false;
+  return true;
+}
+
 void world::split(traffic_split const& wanted) {
   std::uint32_t whole = 0;
   for (auto const& part : wanted.shares) {
@@ -403,6 +417,7 @@ void world::split(traffic_split const& wanted) {
     bool partly = part.weight != full_weight;  // the rest of its instances may still be on their way
     expect(!gains || (r != nullptr && ready_of(part.generation) >= (partly ? 1 : r->instances)),
            "2: traffic goes to who is ready");
+    expect(!gains || r == nullptr || has_passed(*r), "2: checks stand before the traffic");
     if (r != nullptr && !partly) r->traffic = true;
     whole += number(part.weight);
   }

@@ -47,7 +47,7 @@ struct release {  // what the world knows of a generation
   std::uint32_t instances = 0;
   duration drain_timeout{};
   bool kept = true;
-  bool checks_passed = false;
+  std::set<std::size_t> checks_passed;
   std::set<hook> hooks_passed;
   bool traffic = false;
   bool operator==(release const&) const = default;
@@ -175,6 +175,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   void help_along();
 
   // promises.cpp
+  bool has_passed(release const&) const;
   void check_promises();
   void check_traffic();
   void check_processes();

@@ -104,6 +104,68 @@ TEST_CASE("a candidate that equals live is rarely called worse") {
   CHECK(failed <= 20);  // one in a hundred is what the confidence allows
 }
 
+TEST_CASE("a candidate with the values of live is rarely called worse, however few they are") {
+  // Four samples of each side: a normal approximation would call one in ten worse at the first look.
+  std::uint64_t state = 7;
+  auto dice = [&] {
+    double sum = -6;
+    for (int n = 0; n < 12; ++n) {
+      state = state * 6364136223846793005U + 1442695040888963407U;
+      sum += static_cast<double>(state >> 11) / static_cast<double>(1ULL << 53);
+    }
+    return sum;
+  };
+  metric_policy queue{.name = "queue", .kind = metric_kind::value, .ratio = 1.0, .least = 4};
+  int failed = 0;
+  for (int run = 0; run < 4000; ++run) {
+    measurement mine, lives;
+    for (int n = 0; n < 4; ++n) {
+      mine.add(metric_kind::value, {10 + dice()});
+      lives.add(metric_kind::value, {10 + dice()});
+    }
+    failed += judge(queue, mine, lives, 1).is == judgement::fail;
+  }
+  CHECK(failed <= 60);  // 40 and some chance
+  CHECK(failed > 5);    // it can fail
+}
+
+TEST_CASE("a mean is what two counters grew by, one sample a look") {
+  measurement m;
+  m.add(metric_kind::mean, {100, 1'000});
+  CHECK(m.count() == 0);
+  m.add(metric_kind::mean, {110, 1'100});
+  m.add(metric_kind::mean, {110, 1'100});  // nothing happened
+  m.add(metric_kind::mean, {140, 1'200});
+  CHECK(m.count() == 2);
+  CHECK(m.mean() == Approx(0.2));
+  m.add(metric_kind::mean, {5, 10});  // began anew
+  CHECK(m.count() == 3);
+  CHECK(m.mean() == Approx(0.3));
+}
+
+TEST_CASE("a flow is what a counter grew by in a second for each percent of the traffic") {
+  measurement m;
+  instant then{};
+  auto look = [&](double counter, duration later, std::uint32_t hundredths) {
+    m.add_flow(counter, then += later, weight{hundredths});
+  };
+  look(1'000, duration(0), 2'000);
+  CHECK(m.count() == 0);
+  look(1'100, duration(1'000), 2'000);
+  look(1'300, duration(2'000), 2'000);
+  CHECK(m.count() == 2);
+  CHECK(m.mean() == Approx(5));
+  look(9'000, duration(1'000), 3'000);  // under two weights
+  look(8'000, duration(1'000), 3'000);  // began anew
+  look(8'000, duration(0), 3'000);      // no time went by
+  CHECK(m.count() == 2);
+  look(8'300, duration(1'000), 3'000);
+  CHECK(m.mean() == Approx(20.0 / 3));
+  look(8'300, duration(1'000), 0);
+  look(8'300, duration(1'000), 0);  // of no traffic
+  CHECK(m.count() == 3);
+}
+
 TEST_CASE("what was counted before the step, and before a restart, is not the step's") {
   measurement m;
   m.add(metric_kind::rate, {70, 1'000});
@@ -124,4 +186,9 @@ TEST_CASE("a reading that is no use is told from one that is") {
        {metric_reading{}, {1}, {1, 2, 3}, {2, 1}, {-1, 5}, {NAN, 1}, {1, INFINITY}})
     CHECK_FALSE(why_unusable(metric_kind::rate, bad).empty());
   CHECK_FALSE(why_unusable(metric_kind::value, {}).empty());
+  CHECK(why_unusable(metric_kind::mean, {2, 1}).empty());
+  CHECK_FALSE(why_unusable(metric_kind::mean, {1}).empty());
+  CHECK_FALSE(why_unusable(metric_kind::mean, {1, -1}).empty());
+  CHECK(why_unusable(metric_kind::flow, {2}).empty());
+  CHECK_FALSE(why_unusable(metric_kind::flow, {1, 2}).empty());
 }

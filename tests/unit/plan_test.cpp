@@ -39,6 +39,31 @@ TEST_CASE("hooks and checks stand before the traffic that they guard") {
                  "holding at 5 %", "starting 2 instances", "switching traffic", "the switched hook"});
 }
 
+TEST_CASE("a step chooses the checks before it, and what watches it") {
+  operator_policy policy;
+  policy.rollout = {.strategy = strategy::canary, .bake = 1min};
+  policy.rollout.steps = {{weight{500}, 2min, selection{{"smoke"}}, selection{{"errors"}}},
+                          {weight{1'000}, 2min, selection{{"deep", "smoke"}}, selection(std::in_place)},
+                          {weight{2'000}, 2min, selection(std::in_place), {}},
+                          {weight{5'000}, 0ms, {}, {}}};
+  policy.checks = {{.name = "smoke", .during_bake = true}, {.name = "deep"}};
+  policy.metrics = {{.name = "errors"}};
+  policy.hooks.fill(5s);
+  plan steps = expand(policy, {.instances = 1}, 1);
+  CHECK(words(steps) == expected{"the preflight hook", "starting 1 instance", "checks smoke",
+                                 "the ready hook", "moving 5 %", "holding at 5 %", "checks deep, smoke",
+                                 "moving 10 %", "holding at 10 %", "moving 20 %", "holding at 20 %",
+                                 "moving 50 %", "switching traffic", "the switched hook", "baking"});
+  auto hold = [&](std::size_t at) { return std::get<hold_step>(steps.at(at)); };
+  CHECK(hold(5) == hold_step{weight{500}, 2min, selection{{"smoke"}}, selection{{"errors"}}});
+  CHECK(hold(8) == hold_step{weight{1'000}, 2min, selection{{"deep", "smoke"}}, selection(std::in_place)});
+  CHECK(hold(10) == hold_step{weight{2'000}, 2min, selection(std::in_place), {}});
+  CHECK(hold(14) == hold_step{full_weight, 1min, {}, {}});
+
+  policy.rollout.steps = {{weight{500}, 2min, selection(std::in_place), {}}};
+  CHECK(words(expand(policy, {.instances = 1}, 1)).at(2) == "the ready hook");
+}
+
 TEST_CASE("a canary has as many instances as its weight needs") {
   rollout_settings how{.strategy = strategy::canary,
                        .steps = {{weight{500}, 2min}, {weight{2'500}, {}}, {weight{5'000}, 0ms}}};

@@ -22,4 +22,11 @@ TEST_CASE("a probe is asked for what is configured and no more") {
         command_line{"handoff-probe", "http", "--socket=3", "--connect=127.0.0.1:80", "--timeout=2s",
                      "--path=/a", "--status=200", "--body=--ok", "--header=A: b", "--header=C: d",
                      "--host=www", "--tls", "--insecure"});
+  CHECK(probe_command({.kind = probe_kind::page,
+                       .path = "/metrics",
+                       .status = {200, 200},
+                       .page = {.failures = "r{code=~\"5..\"}", .all = "r"}},
+                      {"127.0.0.1", 80}) ==
+        command_line{"handoff-probe", "metrics", "--socket=3", "--connect=127.0.0.1:80", "--timeout=2s",
+                     "--path=/metrics", "--status=200", "--failures=r{code=~\"5..\"}", "--all=r"});
 }

@@ -75,6 +75,25 @@ TEST_CASE("the status tells a rollout with its plan", "[records]") {
   CHECK(r["deadline_in_ms"] == 120'000);
 }
 
+TEST_CASE("the status tells what each step chose, and where metrics come from", "[records]") {
+  state s = holding();
+  auto& policy = s.rollout->policy;
+  policy.metrics = {{.name = "errors", .source = metric_source::page, .ratio = 1.0},
+                    {.name = "queue", .source = metric_source::steering, .max = 5.0}};
+  policy.rollout.steps = {{weight{500}, 2min, selection{{"deep"}}, selection{{"errors"}}},
+                          {weight{2500}, {}, selection{{"smoke"}}, selection(std::in_place)}};
+  s.rollout->plan = expand(policy, {}, 1);
+  CHECK(words(status_of(s)["rollout"]["steps"]) ==
+        std::vector<std::string>{
+            "start 1 instance", "check 'deep' must pass",
+            "give it 5 % of the traffic for 2m (metric 'errors' by prometheus meanwhile)",
+            "check 'smoke' must pass",
+            "give it 25 % of the traffic until somebody promotes it (check 'smoke' meanwhile)",
+            "give it all traffic", "run the switched hook",
+            "watch it for 30s (check 'smoke', metric 'queue' by steering meanwhile)",
+            "generation 7 drains for at most 1m"});
+}
+
 TEST_CASE("a paused rollout says what it waits for", "[records]") {
   state s = holding();
   s.rollout->paused = true;

@@ -1,0 +1,67 @@
+"""A small HTTP service whose page of metrics is what a test wrote into a file.
+
+/metrics answers with what stands in $PAGED/page.GENERATION; instead of a page it may be "huge" (1 GiB), "nothing" (the
+connection ends without a reply), "slow" (a line now and then), or "404". What it could send of a huge one is written
+to $PAGED/swallowed.
+"""
+
+import http.server
+import os
+import signal
+import socket
+import threading
+
+directory = os.environ["PAGED"]
+generation = os.environ["HANDOFF_GENERATION"]
+leaving = threading.Event()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        with open(os.path.join(directory, f"page.{generation}")) as f:
+            page = f.read()
+        if page == "nothing":
+            self.close_connection = True
+        elif page == "huge":
+            self.send(1 << 30, b"hits_total 1\n" * 5000)
+        elif page == "slow":
+            self.send(1 << 20, b"hits_total 1\n", pause=0.05)
+        else:
+            self.send(len(page), page.encode(), status=404 if page == "404" else 200)
+
+    def send(self, size, part, pause=0, status=200):
+        self.send_response(status)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        sent = 0
+        try:
+            while sent < size and not leaving.wait(pause):
+                sent += self.wfile.write(part[:size - sent])
+        except OSError:
+            self.close_connection = True
+        if size > 1 << 20:
+            with open(os.path.join(directory, "swallowed"), "w") as f:
+                f.write(str(sent))
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        pass
+
+
+server = Server(("", 0), Handler, bind_and_activate=False)
+server.socket.close()
+server.socket = socket.socket(fileno=3)
+threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+signal.signal(signal.SIGTERM, lambda *_: leaving.set())
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+leaving.wait()
