@@ -51,7 +51,9 @@ void run_due_metrics(turn& t) {
     auto const& policy = r.policy.metrics[n];
     if (!is_measured(r, n) || progress.is_running() || progress.next_run > t.now) continue;
     progress.of_candidate = measure(t, r, n, r.candidate);
-    if (policy.ratio && live != nullptr) progress.of_live = measure(t, r, n, live->number);
+    // Those who compare want both sides, also of what has a bound of its own, or none.
+    if ((policy.ratio || r.is_experiment) && live != nullptr)
+      progress.of_live = measure(t, r, n, live->number);
   }
 }
 
@@ -64,9 +66,11 @@ void end_of_metric(turn& t, command const& c, std::optional<std::string> const& 
   bool mine = c.number == progress.of_candidate;
   (mine ? progress.of_candidate : progress.of_live) = {};
   std::string trouble = failure ? *failure : why_unusable(kind, numbers);
+  bool decides = mine || r.policy.metrics[c.metric].ratio;
+  if (!decides) progress.unread = trouble;
   if (trouble.empty())
     (mine ? progress.candidate : progress.live).add(kind, numbers);
-  else
+  else if (decides)
     progress.trouble = (mine ? "of the candidate: " : "of live: ") + trouble;
   if (!progress.is_running()) look(t, r, c.metric);
 }
