@@ -45,7 +45,8 @@ grammar<metric_settings> const& metric_keys() {
   return keys;
 }
 
-void check_metrics(config_node const& file, std::vector<metric_settings>& metrics, config_report& report) {
+void check_metrics(config_node const& file, strategy plan, std::vector<metric_settings>& metrics,
+                   config_report& report) {
   config_list const& nodes = tables_of(file, "metric");
   if (metrics.size() != nodes.size()) return;
   std::set<std::string> names;
@@ -60,8 +61,9 @@ void check_metrics(config_node const& file, std::vector<metric_settings>& metric
     if (bound != nullptr && is_rate && *m.max > 100)
       rules.object(*bound, "max", "of a rate it is a percentage, at most 100");
     if (is_rate && m.max) m.max = *m.max / 100;
-    // To be no worse than live is what everybody means who says no more.
-    if (!m.max && !m.ratio) m.ratio = 1;
+    // To be no worse than live is what everybody means who says no more; but who compares wants to know by
+    // how much it is worse.
+    if (!m.max && !m.ratio && plan != strategy::experiment) m.ratio = 1;
   }
 }
 

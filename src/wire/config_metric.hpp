@@ -8,6 +8,6 @@ namespace handoff::config {
 grammar<metric_settings> const& metric_keys();
 
 // Rules across keys, and what follows from keys that are not there.
-void check_metrics(config_node const& file, std::vector<metric_settings>&, config_report&);
+void check_metrics(config_node const& file, strategy, std::vector<metric_settings>&, config_report&);
 
 }  // namespace handoff::config

@@ -203,7 +203,7 @@ void check_rules(config_node const& file, settings& value, config_report& report
   if (auto const* ready = find(file, "ready")) check_ready({*ready, "[ready]", report}, value.service.ready);
   check_rollout(file, value, report);
   check_checks(file, value.checks, report);
-  config::check_metrics(file, value.metrics, report);
+  config::check_metrics(file, value.rollout.strategy, value.metrics, report);
   check_probes(file, value, report);
   if (auto const* control = find(file, "control")) {
     section_rules rules{*control, "[control]", report};
