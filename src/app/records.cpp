@@ -1,5 +1,6 @@
 #include "records.hpp"
 
+#include <app/experiment_record.hpp>
 #include <app/forecast.hpp>
 #include <app/story.hpp>
 
@@ -64,6 +65,8 @@ json generation_record(state const& s, generation const& g, observations const& 
   auto found = seen.generations.find(g.number);
   record["executable"] = found == seen.generations.end() ? "" : found->second.executable;
   record["executable_state"] = found == seen.generations.end() ? "missing" : found->second.executable_state;
+  bool has_variant = found != seen.generations.end() && !found->second.variant.empty();
+  record["variant"] = has_variant ? json(found->second.variant) : json(nullptr);
   return record;
 }
 
@@ -85,7 +88,7 @@ void add_steps(json& record, state const& s) {
   record["position"] = position;
 }
 
-json rollout_record(state const& s, instant now) {
+json rollout_record(state const& s, observations const& seen, instant now) {
   if (!s.rollout) return nullptr;
   auto const& r = *s.rollout;
   auto waited = waits_for(s);
@@ -98,7 +101,9 @@ json rollout_record(state const& s, instant now) {
               {"age_ms", (now - r.started).count()},
               {"strategy", to_string(r.plan.empty() ? s.policy.rollout.strategy : r.policy.rollout.strategy)},
               {"paused", r.paused},
-              {"weight", r.weight ? percentage(*r.weight) : json(nullptr)}};
+              {"weight", r.weight ? percentage(*r.weight) : json(nullptr)},
+              {"variants", variant_records(s, r, seen)},
+              {"metrics", metric_records(r)}};
   add_steps(record, s);
   return record;
 }
@@ -172,7 +177,7 @@ json status_record(state const& s, observations const& seen, ended_rollout const
           {"live", live == nullptr ? json(nullptr) : json(number(live->number))},
           {"generations", std::move(generations)},
           {"listeners", listener_records(s, seen)},
-          {"rollout", rollout_record(s, now)},
+          {"rollout", rollout_record(s, seen, now)},
           {"pending", s.pending ? json(number(s.pending->number)) : json(nullptr)},
           {"last", last == nullptr ? json(nullptr) : to_record(*last)},
           {"stray_notifications", seen.stray_notifications},

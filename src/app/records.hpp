@@ -26,6 +26,7 @@ struct observed_instance {
 struct observed_generation {
   std::string executable;
   std::string executable_state;
+  std::string variant;  // of the experiment that it was made for
 };
 // A generation's own socket of a steered listener, and what was counted there: nothing by classic BPF.
 struct observed_slot {
@@ -46,6 +47,11 @@ struct observed_listener {
   std::string sharing_reason;  // why not by eBPF
   std::vector<observed_slot> slots;
 };
+// What came to a generation at all steered listeners.
+struct counted_traffic {
+  std::uint64_t connections = 0;
+  std::uint64_t datagrams = 0;
+};
 struct observations {
   std::string service;
   int pid = 0;
@@ -55,7 +61,11 @@ struct observations {
   std::vector<observed_listener> listeners;
   std::uint64_t stray_notifications = 0;
   std::vector<std::string> notes;
+  // As counted when the experiment under way got its traffic; none before, and without one.
+  std::optional<std::map<generation_number, counted_traffic>> before_experiment;
 };
+
+std::map<generation_number, counted_traffic> count_traffic(std::vector<observed_listener> const&);
 
 json status_record(state const&, observations const&, ended_rollout const* last, instant now);
 

@@ -185,15 +185,8 @@ void add_set_weight(CLI::App& app, ending& outcome) {
       "set-weight", "Give the candidate this part of the traffic until the plan's next weight");
   auto* name = command->add_option("NAME", asked->names.emplace_back(), "the service");
   name->required()->check([](std::string const& given) { return check_name(given); })->type_name("");
-  command->add_option("PERCENT", "from 0 to 100, with at most two decimals: 5, 0.25")
-      ->required()
-      ->type_name("")
-      ->check([](std::string const& text) {
-        return read_weight(text)
-                   ? std::string()
-                   : "expected a percentage such as 5 or 0.25, not '" + printable(text, 40) + "'";
-      })
-      ->each([asked](std::string const& text) { asked->part = read_weight(text).value_or(no_weight); });
+  auto* part = command->add_option("PERCENT", "from 0 to 100, with at most two decimals: 5, 0.25");
+  take_weight(*part->required()->type_name(""), [asked](weight given) { asked->part = given; });
   add_json(*command, asked->json);
   command->callback([asked, &outcome] {
     outcome = one_by_one(asked->names, [&](supervisor const& of) { return weigh_one(*asked, of); });

@@ -3,6 +3,7 @@
 
 #include <core/ids.hpp>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,6 +37,7 @@ void add_promote(CLI::App&, ending& outcome);
 void add_pause(CLI::App&, ending& outcome);
 void add_resume(CLI::App&, ending& outcome);
 void add_set_weight(CLI::App&, ending& outcome);
+void add_experiment(CLI::App&, ending& outcome);
 void add_abort(CLI::App&, ending& outcome);
 void add_reload(CLI::App&, ending& outcome);
 void add_stop(CLI::App&, ending& outcome);
@@ -46,5 +48,7 @@ void add_demo(CLI::App&, ending& outcome);
 CLI::Option* add_names(CLI::App& command, std::vector<std::string>& names);
 void add_json(CLI::App& command, bool& wanted);
 void add_timeout(CLI::App& command, std::optional<duration>& timeout);
+// Makes an option take a part of the traffic, in percent.
+void take_weight(CLI::Option& option, std::function<void(weight)> take);
 
 }  // namespace handoff::cli

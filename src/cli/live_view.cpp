@@ -1,6 +1,7 @@
 #include "live_view.hpp"
 
 #include <cli/durations.hpp>
+#include <cli/experiment_report.hpp>
 #include <cli/status_view.hpp>
 #include <fmt/format.h>
 
@@ -93,7 +94,7 @@ std::vector<std::string> live_view::generations(json const& status, stream const
   for (json const& g : list(status, "generations")) {
     auto which = whole(g, "number").value_or(0);
     auto weight = part(g, "weight");
-    std::string role = text(g, "role"), traffic, datagrams;
+    std::string role = text(g, "role"), variant = variant_of(status, which), traffic, datagrams;
     if (auto found = all.find(which); found != all.end()) {
       auto measured = rates_.find(which);
       rate speed = measured == rates_.end() ? rate{} : measured->second;
@@ -101,13 +102,14 @@ std::vector<std::string> live_view::generations(json const& status, stream const
       if (found->second.datagrams > 0)
         datagrams = counted(found->second.datagrams, speed.datagrams, "datagrams");
     }
-    rows.add({{fmt::format("  generation {}", which), colour::bold},
-              {role, role == "live" ? colour::green : colour::yellow},
-              {weight ? bar(*weight, to) : ""},
-              {readiness_of(g)},
-              {traffic},
-              {datagrams},
-              {time_left(g)}});
+    rows.add(
+        {{fmt::format("  generation {}", which), colour::bold},
+         {variant.empty() ? role : role + ", " + variant, role == "live" ? colour::green : colour::yellow},
+         {weight ? bar(*weight, to) : ""},
+         {readiness_of(g)},
+         {traffic},
+         {datagrams},
+         {time_left(g)}});
   }
   return rows.lines(to);
 }

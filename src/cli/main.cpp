@@ -10,9 +10,9 @@ namespace handoff::cli {
 
 namespace {
 
-constexpr auto commands = {add_status,   add_watch,  add_history, add_plan,       add_upgrade,
-                           add_promote,  add_pause,  add_resume,  add_set_weight, add_abort,
-                           add_rollback, add_reload, add_stop,    add_check,      add_demo};
+constexpr auto commands = {add_status, add_watch,  add_history,    add_plan,       add_upgrade, add_promote,
+                           add_pause,  add_resume, add_set_weight, add_experiment, add_abort,   add_rollback,
+                           add_reload, add_stop,   add_check,      add_demo};
 
 constexpr auto footer =
     "NAME is the name of a service. Its supervisor is reached at NAME.sock in the runtime directory:\n"
@@ -40,6 +40,16 @@ void add_timeout(CLI::App& command, std::optional<duration>& timeout) {
                                    : "expected a time such as 30s or 5m, not '" + printable(text, 40) + "'";
       })
       ->each([&timeout](std::string const& text) { timeout = read_duration(text); });
+}
+
+void take_weight(CLI::Option& option, std::function<void(weight)> take) {
+  option
+      .check([](std::string const& text) {
+        return read_weight(text)
+                   ? std::string()
+                   : "expected a percentage such as 5 or 0.25, not '" + printable(text, 40) + "'";
+      })
+      ->each([take](std::string const& text) { take(read_weight(text).value_or(no_weight)); });
 }
 
 }  // namespace handoff::cli

@@ -42,6 +42,7 @@ class followed_rollout {
   ending holds(json const& event);
   std::expected<connection, ending> find_again(interruptions const&);
   std::expected<std::optional<connection>, ending> look_again();
+  std::optional<ending> told_otherwise(std::string_view reached, json const& told) const;
   ending reached(char const* what);
   ending failed(json const& told);
   ending give_up(error const&);
@@ -64,7 +65,7 @@ ending followed_rollout::run() {
     if (!begun) return tell(begun.error());
     stream = std::move(*begun);
   }
-  auto told = ask(of_, asked_.method);
+  auto told = ask(of_, asked_.method, asked_.parameters);
   if (!told) {
     // Here a broken configuration is a rollout that failed: the last good generation serves.
     auto how = told.error().how == ending::usage ? ending::failed : told.error().how;
@@ -74,7 +75,8 @@ ending followed_rollout::run() {
   if (!stream) {
     json outlined = outline();
     outlined["reached"] = "asked";
-    out().line(asked_.json ? one_line(outlined) : fmt::format("{}: rollout {} asked for", of_.name, number_));
+    out().line(asked_.as_json ? one_line(outlined)
+                              : fmt::format("{}: rollout {} asked for", of_.name, number_));
     return ending::done;
   }
   auto caught = interruptions::catch_them();
@@ -106,7 +108,7 @@ std::optional<ending> followed_rollout::take(json const& event) {
   bool about_the_old = kind == "draining" || kind == "gone";
   if (auto of_event = whole(event, "generation"); of_event && !about_the_old) generation_ = of_event;
   if (kind == "verdict") return take_verdict(event);
-  if (err().terminal && !asked_.json)
+  if (err().terminal && !asked_.as_json)
     err().line(err().paint(colour::faint, of_.name + ": " + text(event, "text")));
   if (kind == "serving" && asked_.until == goal::serving) return reached("serving");
   if (kind == "holding" && asked_.until == goal::serving) return holds(event);
@@ -190,9 +192,14 @@ std::string followed_rollout::sentence(char const* what, json const& status) con
   return said;
 }
 
+std::optional<ending> followed_rollout::told_otherwise(std::string_view reached, json const& told) const {
+  return asked_.then ? asked_.then({number_, generation_, reached, told}) : std::nullopt;
+}
+
 ending followed_rollout::reached(char const* what) {
+  if (auto over = told_otherwise(what, {})) return *over;
   json status = ask(of_, "Status").value_or(json::object());
-  if (!asked_.json) {
+  if (!asked_.as_json) {
     out().line(sentence(what, status));
     return ending::done;
   }
@@ -208,7 +215,8 @@ ending followed_rollout::reached(char const* what) {
 
 // A plan that holds at a part of the traffic may do so for days: whoever waits for it to serve need not.
 ending followed_rollout::holds(json const& event) {
-  if (asked_.json) {
+  if (auto over = told_otherwise("holding", event)) return *over;
+  if (asked_.as_json) {
     json told = outline();
     told["reached"] = "holding";
     told["generation"] = generation_ ? json(*generation_) : json();
@@ -222,8 +230,9 @@ ending followed_rollout::holds(json const& event) {
 }
 
 ending followed_rollout::failed(json const& told) {
+  if (auto over = told_otherwise("failed", told)) return *over;
   std::string verdict = raw_text(told, "verdict");
-  if (asked_.json) {
+  if (asked_.as_json) {
     json outlined = outline();
     outlined["generation"] = generation_ ? json(*generation_) : json();
     for (char const* name : {"verdict", "reason", "output"}) outlined[name] = member(told, name);

@@ -3,6 +3,7 @@
 
 #include <cli/supervisors.hpp>
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -16,11 +17,22 @@ enum class goal {
   drained,   // the verdict, and nothing is left of the generation before
 };
 
+// What following came to.
+struct followed {
+  std::int64_t rollout = 0;
+  std::optional<std::int64_t> generation;
+  std::string_view reached;  // "serving", "holding", "promoted", "drained" or "failed"
+  json told;                 // of "holding" the event, of "failed" the verdict's event, or its history entry
+};
+
 struct rollout_request {
-  std::string method;  // "Upgrade" or "Rollback"
+  std::string method;  // one that answers with the number of the rollout
+  json parameters = json::object();
   goal until = goal::asked;
   std::optional<duration> timeout;
-  bool json = false;
+  bool as_json = false;
+  // Tells it in its own words; nothing to have it told as that of an upgrade.
+  std::function<std::optional<ending>(followed const&)> then;
 };
 
 ending run_rollout(supervisor const&, rollout_request const&);

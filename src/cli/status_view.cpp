@@ -1,6 +1,7 @@
 #include "status_view.hpp"
 
 #include <cli/durations.hpp>
+#include <cli/experiment_report.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -78,14 +79,16 @@ void add_generations(std::vector<std::string>& said, json const& status, stream 
     if (file != "same") about += " (" + file + " on disk)";
     if (auto left = span(g, "deadline_in_ms")) about += ", for at most " + humane(*left);
     auto weight = part(g, "weight");
-    rows.add({{shown(whole(g, "number")), colour::bold},
-              {},
-              {},
-              {role, role == "live" ? colour::green : colour::yellow},
-              {weight ? bar(*weight, to) : "-"},
-              {shown(span(g, "age_ms"))},
-              {},
-              {about}});
+    std::string variant = variant_of(status, whole(g, "number").value_or(0));
+    rows.add(
+        {{shown(whole(g, "number")), colour::bold},
+         {},
+         {},
+         {variant.empty() ? role : role + ", " + variant, role == "live" ? colour::green : colour::yellow},
+         {weight ? bar(*weight, to) : "-"},
+         {shown(span(g, "age_ms"))},
+         {},
+         {about}});
     for (json const& i : list(g, "instances")) {
       rows.add({{},
                 {text(i, "id")},

@@ -50,6 +50,11 @@ std::optional<duration> span(json const& object, char const* name) {
   return duration(std::clamp<std::int64_t>(*ms, 0, longest_span.count()));
 }
 
+std::optional<double> real(json const& object, char const* name) {
+  json const& value = member(object, name);
+  return value.is_number() ? std::optional(value.get<double>()) : std::nullopt;
+}
+
 std::optional<weight> part(json const& object, char const* name) {
   json const& value = member(object, name);
   if (!value.is_number()) return std::nullopt;

@@ -25,6 +25,8 @@ std::string line_of(json const& value);
 // A member that is a whole number, a span of time in milliseconds, or a list (empty when it is none of that).
 std::optional<std::int64_t> whole(json const& object, char const* name);
 std::optional<duration> span(json const& object, char const* name);
+// A member that is a number.
+std::optional<double> real(json const& object, char const* name);
 // A member that is a part of the traffic in percent.
 std::optional<weight> part(json const& object, char const* name);
 json const& list(json const& object, char const* name);

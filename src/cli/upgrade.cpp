@@ -31,7 +31,7 @@ void add_rollout(CLI::App& app, ending& outcome, char const* name, char const* m
                                                : goal::promoted;
       });
   add_timeout(*command, asked->how.timeout);
-  add_json(*command, asked->how.json);
+  add_json(*command, asked->how.as_json);
   command->callback([asked, &outcome] {
     rollout_request how = asked->how;
     bool waits = asked->wait || how.timeout;

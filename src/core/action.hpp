@@ -21,6 +21,8 @@ struct prepare {
   rollout_number rollout{};
   generation_number generation{};
   generation_number source{};  // none: from the configuration
+  bool beside_live = false;    // so that an experiment can be one
+  bool must_be_experiment = false;
 };
 struct launch {
   instance_id id;

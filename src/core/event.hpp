@@ -18,6 +18,7 @@ namespace handoff {
 struct upgrade_requested {
   handoff::cause cause = cause::request;
   request_number request{};
+  std::optional<experiment_wish> wish;
 };
 struct rollback_requested {
   request_number request{};

@@ -1,5 +1,7 @@
 #include "gate.hpp"
 
+#include <core/student.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -8,9 +10,6 @@
 namespace handoff {
 
 namespace {
-
-// The chance that a standard normal variable is above z.
-double upper_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
 
 std::string text(double number) {
   char buffer[32];
@@ -25,31 +24,20 @@ std::string said(metric_policy const& m, measurement const& of) {
 
 bool is_enough(metric_policy const& m, measurement const& of) { return of.count() >= m.least; }
 
-// A t statistic as the normal variable that is as unlikely (Wallace 1959, good to two decimals). Few samples
-// know their variance badly, and would be significant too often.
-double as_normal(double t, double freedom) {
-  if (std::isinf(freedom)) return t;
-  return std::copysign(std::sqrt(freedom * std::log1p(t * t / freedom)), t) * (8 * freedom + 1) /
-         (8 * freedom + 3);
-}
-
 // How likely it is by chance to be so far above what may be.
 double likelihood(double distance, double variance, double freedom) {
   if (!(variance > 0)) return distance > 0 ? 0 : 1;
-  return upper_tail(as_normal(distance / std::sqrt(variance), freedom));
+  return student_upper_tail(distance / std::sqrt(variance), freedom);
 }
 
 double likelihood_above(measurement const& candidate, double bound) {
   return likelihood(candidate.mean() - bound, candidate.variance(), candidate.freedom());
 }
 
-// Above `times` what live has; the freedom is that of Welch and Satterthwaite.
 double likelihood_above(measurement const& candidate, measurement const& live, double times) {
-  double mine = candidate.variance(), theirs = times * times * live.variance();
-  auto part = [](double variance, double freedom) { return freedom > 0 ? variance * variance / freedom : 0; };
-  double freedom =
-      (mine + theirs) * (mine + theirs) / (part(mine, candidate.freedom()) + part(theirs, live.freedom()));
-  return likelihood(candidate.mean() - times * live.mean(), mine + theirs, freedom);
+  return likelihood(candidate.mean() - times * live.mean(),
+                    candidate.variance() + times * times * live.variance(),
+                    welch_freedom(candidate, live, times));
 }
 
 // What stands against as many counters as there have to be.

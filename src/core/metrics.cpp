@@ -21,7 +21,8 @@ std::uint32_t chances(rollout const& r, metric_policy const& judged) {
   constexpr std::int64_t most = 1'000'000'000;
   std::int64_t bounds = 0;
   for (std::size_t n = 0; n < r.metrics.size(); ++n)
-    if (is_measured(r, n)) bounds += r.policy.metrics[n].max && r.policy.metrics[n].ratio ? 2 : 1;
+    if (is_measured(r, n))
+      bounds += r.policy.metrics[n].max.has_value() + r.policy.metrics[n].ratio.has_value();
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(looks(r, judged) * bounds, 1, most));
 }
 
@@ -69,7 +70,9 @@ void run_due_metrics(turn& t) {
     auto const& policy = r.policy.metrics[n];
     if (!is_measured(r, n) || progress.is_running() || progress.next_run > t.now) continue;
     progress.of_candidate = measure(t, r, n, r.candidate);
-    if (policy.ratio && live != nullptr) progress.of_live = measure(t, r, n, live->number);
+    // Those who compare want both sides, also of what has a bound of its own, or none.
+    if ((policy.ratio || r.is_experiment) && live != nullptr)
+      progress.of_live = measure(t, r, n, live->number);
   }
 }
 
@@ -83,11 +86,13 @@ void end_of_metric(turn& t, command const& c, std::optional<std::string> const& 
   (mine ? progress.of_candidate : progress.of_live) = {};
   std::string trouble = failure ? *failure : why_unusable(kind, numbers);
   measurement& side = mine ? progress.candidate : progress.live;
+  bool decides = mine || r.policy.metrics[c.metric].ratio;
+  if (!decides) progress.unread = trouble;
   if (trouble.empty() && kind == metric_kind::flow)
     side.add_flow(numbers[0], t.now, weight_of(r, mine));
   else if (trouble.empty())
     side.add(kind, numbers);
-  else
+  else if (decides)
     progress.trouble = (mine ? "of the candidate: " : "of live: ") + trouble;
   if (!progress.is_running()) look(t, r, c.metric);
 }

@@ -10,7 +10,7 @@ rollout_number take_number(turn& t) { return t.s.last_rollout = next(t.s.last_ro
 // However many triggers come during a rollout, one rollout follows it.
 rollout_number queue(turn& t, cause why) {
   if (!t.s.pending) {
-    t.s.pending = trigger{take_number(t), why, {}};
+    t.s.pending = trigger{take_number(t), why, {}, {}};
     t.tell(
         {.kind = fact_kind::queued, .rollout = t.s.pending->number, .detail = std::string(to_string(why))});
   }
@@ -20,7 +20,7 @@ rollout_number queue(turn& t, cause why) {
 rollout_number begin_or_queue(turn& t, cause why) {
   if (t.s.rollout) return queue(t, why);
   rollout_number number = take_number(t);
-  begin(t, {number, why, {}});
+  begin(t, {number, why, {}, {}});
   return number;
 }
 
@@ -33,6 +33,18 @@ generation_number suspect(state const& s) {
   if (auto const* candidate = s.with_role(role::candidate)) return candidate->number;
   auto const* live = s.with_role(role::live);
   return live == nullptr ? no_generation : live->number;
+}
+
+// Why an experiment cannot begin now; empty when it can.
+std::string why_no_experiment(state const& s) {
+  if (s.rollout) {
+    std::string which = "rollout " + std::to_string(number(s.rollout->number));
+    if (s.rollout->is_experiment) return "an experiment runs already, " + which + ": conclude it first";
+    return which + " is under way, at: " + stage_of(*s.rollout);
+  }
+  generation const* live = s.with_role(role::live);
+  if (live == nullptr) return "nothing serves yet that it could be compared with";
+  return s.is_deaf(*live) ? "live does not hear its clients, and is about to be replaced" : "";
 }
 
 constexpr char const* is_stopping = "the supervisor is stopping";
@@ -69,7 +81,7 @@ bool begin_pending(turn& t) {
 void expire_retry(turn& t) {
   bool due = t.s.retry_at && *t.s.retry_at <= t.now && !t.s.rollout;
   if (due)
-    begin(t, {take_number(t), t.s.with_role(role::live) == nullptr ? cause::retry : cause::repair, {}});
+    begin(t, {take_number(t), t.s.with_role(role::live) == nullptr ? cause::retry : cause::repair, {}, {}});
 }
 
 void expire_standby(turn& t) {
@@ -79,7 +91,11 @@ void expire_standby(turn& t) {
 
 void on(turn& t, upgrade_requested const& e) {
   if (t.s.lifecycle != lifecycle::running) return t.reply(e.request, std::unexpected(is_stopping));
-  t.reply(e.request, begin_or_queue(t, e.cause));
+  if (!e.wish) return t.reply(e.request, begin_or_queue(t, e.cause));
+  if (auto why = why_no_experiment(t.s); !why.empty()) return t.reply(e.request, std::unexpected(why));
+  rollout_number mine = take_number(t);
+  begin(t, {mine, e.cause, {}, e.wish});
+  t.reply(e.request, mine);
 }
 
 void on(turn& t, rollback_requested const& e) {
@@ -92,7 +108,7 @@ void on(turn& t, rollback_requested const& e) {
   if (t.s.with_role(role::standby) != nullptr)
     return_to_standby(t, mine);
   else
-    begin(t, {mine, cause::rollback, t.s.previous});
+    begin(t, {mine, cause::rollback, t.s.previous, {}});
   t.reply(e.request, mine);
 }
 

@@ -88,6 +88,19 @@ void enter_step(turn& t, rollout& r) {
   std::visit([&](auto const& step) { enter(t, r, step); }, r.plan[r.position]);
 }
 
+// Nothing is gained by trying it out beside nobody, or beside one that clients do not reach.
+bool serves_alone(state const& s) {
+  generation const* live = s.with_role(role::live);
+  return live == nullptr || s.is_deaf(*live);
+}
+
+// Whom an experiment would compare the candidate with may have become deaf since somebody asked for it.
+bool has_nobody_to_compare_with(state const& s, rollout const& r) { return r.wish && serves_alone(s); }
+
+void refuse_experiment(turn& t) {
+  conclude(t, {verdict_kind::refused, "nobody serves that it could be compared with"});
+}
+
 // A generation more would be one too many: another must go first, and does so at its drain deadline.
 bool may_begin(state const& s, rollout const& r) {
   bool standby_left = r.behind == no_generation || s.find(r.behind) == nullptr;
@@ -101,11 +114,15 @@ bool start_preparing(turn& t, rollout& r) {
     r.entered = true;
     return false;
   }
+  if (has_nobody_to_compare_with(t.s, r)) {
+    refuse_experiment(t);
+    return true;
+  }
   r.phase = rollout_phase::preparing;
   t.s.preparing = true;
   r.entered = false;
   t.s.last_generation = next(t.s.last_generation);
-  t.perform(act::prepare{r.number, t.s.last_generation, r.source});
+  t.perform(act::prepare{r.number, t.s.last_generation, r.source, !serves_alone(t.s), r.wish.has_value()});
   return true;
 }
 
@@ -161,7 +178,8 @@ void begin(turn& t, trigger by) {
   t.s.retry_at.reset();
   if (by.cause == cause::repair && t.s.with_role(role::live) != nullptr)
     by.source = t.s.with_role(role::live)->number;
-  t.s.rollout = rollout{.number = by.number, .cause = by.cause, .source = by.source, .started = t.now};
+  t.s.rollout =
+      rollout{.number = by.number, .cause = by.cause, .source = by.source, .wish = by.wish, .started = t.now};
   t.tell({.kind = fact_kind::started, .rollout = by.number, .detail = std::string(to_string(by.cause))});
   if (generation* warm = t.s.with_role(role::standby)) {
     t.s.rollout->behind = warm->number;
@@ -291,9 +309,11 @@ void on(turn& t, prepared const& e) {
   t.s.preparing = false;
   bool wanted =
       t.s.rollout && t.s.rollout->number == e.rollout && t.s.rollout->phase == rollout_phase::preparing;
-  if (!wanted) {
+  bool is_in_vain = wanted && has_nobody_to_compare_with(t.s, *t.s.rollout);
+  if (!wanted || is_in_vain) {
     if (e.generation.steered) t.perform(act::remove_slots{e.number});
-    return t.perform(act::forget{e.number});
+    t.perform(act::forget{e.number});
+    return is_in_vain ? refuse_experiment(t) : void();
   }
   rollout& r = *t.s.rollout;
   t.s.policy = e.policy;
@@ -302,9 +322,10 @@ void on(turn& t, prepared const& e) {
   r.candidate = e.number;
   // A way back is not tried out step by step.
   if (r.source != no_generation) r.policy.rollout.strategy = strategy::handoff;
-  // Nothing is gained by trying it out beside nobody, or beside one that clients do not reach.
+  bool alone = serves_alone(t.s);
+  r.is_experiment = !alone && r.policy.rollout.strategy == strategy::experiment;
+  if (r.wish && r.wish->weight) r.policy.rollout.experiment_weight = *r.wish->weight;
   generation const* live = t.s.with_role(role::live);
-  bool alone = live == nullptr || t.s.is_deaf(*live);
   r.plan = expand(r.policy, e.generation, alone ? 0 : static_cast<std::uint32_t>(live->instances.size()));
   r.checks.resize(e.policy.checks.size());
   t.s.generations.push_back({.number = r.candidate, .policy = e.generation});

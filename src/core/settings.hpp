@@ -261,6 +261,8 @@ struct rollout_settings {
   bool auto_promote = false;                        // blue-green: no person is asked
   duration standby{0};                              // blue-green: how long the old one is kept warm
   handoff::weight experiment_weight{5000};          // experiment: of the candidate
+  // Experiment: what live and the candidate are called.
+  std::array<std::string, 2> variants{"control", "treatment"};
   bool operator==(rollout_settings const&) const = default;
 };
 

@@ -75,6 +75,7 @@ struct metric_progress {
   instant next_run{};
   measurement candidate, live;
   std::string trouble;  // of the look under way
+  std::string unread;   // why live, which is measured for the report only, could not be read last
   judged last;
 
   bool is_running() const { return of_candidate != command_number{} || of_live != command_number{}; }
@@ -82,10 +83,16 @@ struct metric_progress {
 
 enum class rollout_phase { waiting_for_room, preparing, executing };
 
+// Of a rollout that must be an experiment, or be refused.
+struct experiment_wish {
+  std::optional<handoff::weight> weight;  // of the candidate; none: as configured
+};
+
 struct rollout {
   rollout_number number{};
   handoff::cause cause = cause::start;
   generation_number source{};  // rollback, repair: whose release is launched again
+  std::optional<experiment_wish> wish;
   rollout_phase phase = rollout_phase::waiting_for_room;
   generation_number candidate{};  // none until prepared
   handoff::plan plan;
@@ -93,6 +100,7 @@ struct rollout {
   bool entered = false;  // plan[position] was begun
   instant started{};
   operator_policy policy;                 // as it was when the plan was made
+  bool is_experiment = false;             // live and candidate are compared until somebody concludes
   std::optional<handoff::weight> weight;  // the candidate's; none before it gets any traffic
   std::optional<instant> hold_until;      // of the hold under way; none: until somebody promotes
   bool held = false;                      // the time of the hold under way is over
@@ -111,6 +119,7 @@ struct trigger {
   rollout_number number{};
   handoff::cause cause = cause::start;
   generation_number source{};
+  std::optional<experiment_wish> wish;
 };
 
 struct command {

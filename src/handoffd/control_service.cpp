@@ -26,6 +26,13 @@ weight weight_of(double percentage) {
   return weight{static_cast<std::uint32_t>(std::lround(percentage * 100))};
 }
 
+std::optional<experiment_wish> wish_of(json const& upgrade) {
+  auto part = upgrade.find("weight");
+  if (part != upgrade.end()) return experiment_wish{weight_of(part->get<double>())};
+  return upgrade.value("experiment", false) ? std::optional<experiment_wish>(experiment_wish{})
+                                            : std::nullopt;
+}
+
 }  // namespace
 
 control_service::control_service(backend b, control_settings const& settings, std::optional<gid_t> group)
@@ -80,7 +87,9 @@ void control_service::dispatch(client_id from, varlink::call const& asked) {
     auto most = asked.parameters.value("limit", history::kept);
     return reply(from, asked, {{"rollouts", backend_.history(most)}});
   }
-  if (m == "Upgrade") return ask(from, asked, [](auto n) { return upgrade_requested{cause::request, n}; });
+  if (m == "Upgrade")
+    return ask(from, asked,
+               [&](auto n) { return upgrade_requested{cause::request, n, wish_of(asked.parameters)}; });
   if (m == "Abort") return ask(from, asked, [](auto n) { return abort_requested{n}; });
   if (m == "Promote")
     return ask(from, asked,

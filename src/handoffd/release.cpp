@@ -94,7 +94,9 @@ std::vector<std::string> merged(std::vector<std::string> const& theirs, std::vec
 launch_spec common_launch(release const& r, account const& who, launch_extras const& extras) {
   launch_spec spec;
   spec.arguments = extras.arguments;
-  spec.environment = merged(r.environment, extras.environment);
+  std::vector<std::string> ours = extras.environment;
+  if (!r.variant.empty()) ours.push_back("HANDOFF_VARIANT=" + r.variant);
+  spec.environment = merged(r.environment, std::move(ours));
   spec.working_directory = r.working_directory;
   spec.user = who.user;
   spec.group = who.group;

@@ -26,6 +26,7 @@ struct release {
   account identity;
   std::string working_directory;         // symlinks resolved
   std::vector<std::string> environment;  // "KEY=value": what configuration and files said at the time
+  std::string variant;                   // of the experiment that it was made for; empty: of none
 };
 
 // Why a release could not be made: the executable is the candidate's fault, all else the configuration's.

@@ -105,14 +105,17 @@ release_book::release_book(std::string path, settings first, listener_table& lis
       post_(std::move(to_engine)),
       changed_(std::move(tell)) {}
 
-std::expected<release, verdict> release_book::make_from_file(generation_number number) {
+std::expected<release, verdict> release_book::make_from_file(act::prepare const& a) {
   auto refuse = [](std::string why) {
     return std::unexpected(verdict{verdict_kind::refused, std::move(why)});
   };
   auto read = read_configuration(path_);
   if (!read) return refuse(joined(read.error()));
   if (auto why = why_not(current_, *read)) return refuse(*why);
-  auto made = make_release(number, read->service);
+  bool compares = read->rollout.strategy == strategy::experiment;
+  if (a.must_be_experiment && !compares)
+    return refuse("this is no experiment: write strategy = \"experiment\" into [rollout] of " + path_);
+  auto made = make_release(a.generation, read->service);
   if (!made) {
     auto kind = made.error().executable_is_bad ? verdict_kind::rolled_back : verdict_kind::refused;
     return std::unexpected(verdict{kind, made.error().reason});
@@ -127,6 +130,7 @@ std::expected<release, verdict> release_book::make_from_file(generation_number n
   made->listeners = std::move(*listeners);
   current_ = std::move(*read);
   changed_(current_);
+  if (compares && a.beside_live) made->variant = current_.rollout.variants[1];
   return std::move(*made);
 }
 
@@ -148,7 +152,7 @@ void release_book::add(act::prepare const& a, release r) {
 
 void release_book::prepare(act::prepare const& a) {
   if (release const* source = find(a.source)) return add(a, *source);
-  auto made = make_from_file(a.generation);
+  auto made = make_from_file(a);
   if (!made) return post_(preparation_failed{a.rollout, made.error()});
   add(a, std::move(*made));
 }
@@ -196,7 +200,7 @@ release const* release_book::find(generation_number g) const {
 std::map<generation_number, observed_generation> release_book::observe() const {
   std::map<generation_number, observed_generation> all;
   for (auto const& [n, r] : releases_)
-    all[n] = {r.executable->path(), std::string(word(r.executable->state()))};
+    all[n] = {r.executable->path(), std::string(word(r.executable->state())), r.variant};
   return all;
 }
 

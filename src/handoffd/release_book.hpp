@@ -53,7 +53,7 @@ class release_book final : public release_store {
   std::vector<std::string> notes() const;  // what an operator should know about the files behind the releases
 
  private:
-  std::expected<release, verdict> make_from_file(generation_number);
+  std::expected<release, verdict> make_from_file(act::prepare const&);
   void add(act::prepare const&, release);
 
   std::string path_;

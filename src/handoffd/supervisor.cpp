@@ -84,7 +84,9 @@ struct supervisor::parts {
   std::unique_ptr<control_service> control;
   std::vector<watch> watches;
   std::vector<named_descriptor> adopted;  // until the listeners have them
-  bool leaving = false;                   // nothing is left to decide
+  rollout_number experiment{};            // whose traffic was counted when it began
+  std::map<generation_number, counted_traffic> before_experiment;
+  bool leaving = false;  // nothing is left to decide
 
   std::string const& service() const { return options.first.service.name; }
   void post(happening h) { mind->post(std::move(h)); }
@@ -106,6 +108,7 @@ struct supervisor::parts {
   void see_everybody_out();
   std::expected<std::vector<std::string>, release_book::refusal> reload();
   std::expected<json, problems> plan();
+  void note_experiment();
   json status();
   json past(std::size_t most) const;
 };
@@ -216,7 +219,7 @@ result<> supervisor::parts::listen_to_signals() {
     return [this, name] { write(log_level::info, std::string("ignored SIG") + name); };
   };
   reaction const reactions[] = {
-      {SIGHUP, [this] { post(upgrade_requested{cause::signal, {}}); }},
+      {SIGHUP, [this] { post(upgrade_requested{cause::signal, {}, {}}); }},
       {SIGTERM, stop},
       {SIGINT, stop},
       {SIGUSR1,
@@ -314,7 +317,18 @@ std::expected<json, problems> supervisor::parts::plan() {
   if (!read) return std::unexpected(read.error());
   auto refused = releases->objection_to(*read);
   if (mind->current().lifecycle != lifecycle::running) refused = "the supervisor is stopping";
-  return plan_record(mind->current(), *read, std::move(refused));
+  json record = plan_record(mind->current(), *read, std::move(refused));
+  record["configuration"] = options.configuration;
+  return record;
+}
+
+// Only what came since an experiment holds its weight belongs to it.
+void supervisor::parts::note_experiment() {
+  auto const& r = mind->current().rollout;
+  bool begins = r && r->is_experiment && r->number != experiment && is_holding(*r);
+  if (!begins) return;
+  experiment = r->number;
+  before_experiment = count_traffic(listeners->observe());
 }
 
 json supervisor::parts::status() {
@@ -324,6 +338,8 @@ json supervisor::parts::status() {
   seen.listeners = listeners->observe();
   seen.stray_notifications = instances->stray_notifications();
   seen.notes = releases->notes();
+  auto const& r = mind->current().rollout;
+  if (r && r->number == experiment) seen.before_experiment = before_experiment;
   return status_record(mind->current(), seen, tells->past().last(), loop::now());
 }
 
@@ -357,8 +373,11 @@ void supervisor::run() {
     state const& s = p.mind->current();
     return s.rollout || s.with_role(role::live) == nullptr || s.lifecycle != lifecycle::running;
   });
-  auto turn = p.events->before_sleep([&p] { p.mind->run(); });
-  p.post(upgrade_requested{cause::start, {}});
+  auto turn = p.events->before_sleep([&p] {
+    p.mind->run();
+    p.note_experiment();
+  });
+  p.post(upgrade_requested{cause::start, {}, {}});
   p.events->run();
   if (turn) turn->reset();
   p.see_everybody_out();

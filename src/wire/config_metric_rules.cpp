@@ -111,8 +111,10 @@ void check_bounds(section_rules const& rules, metric_settings& m) {
 }
 
 void check_metric(section_rules const& rules, metric_settings& m, settings const& all) {
-  // To be no worse than live is what everybody means who says no more.
-  if (!m.max && !m.ratio) m.ratio = 1;
+  // To be no worse than live is what everybody means who says no more; but who compares wants to know by how
+  // much it is worse.
+  bool is_experiment = all.rollout.strategy == strategy::experiment;
+  if (!m.max && !m.ratio && !is_experiment) m.ratio = 1;
   if (has_one_source(rules)) {
     if (find(rules.table, "prometheus")) check_page(rules, m, all);
     if (find(rules.table, "steering")) check_steering(rules, m, all);

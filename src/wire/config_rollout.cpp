@@ -64,6 +64,33 @@ std::optional<std::uint32_t> count_or_percentage(config_node const& node, config
   return std::nullopt;
 }
 
+// ---- an experiment
+
+// Commands name a variant where they also take a generation's number, and services find it in their
+// environment: a plain word.
+std::string variant_name(std::string_view name) {
+  constexpr std::size_t longest = 32;
+  auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  auto fits = [&](char c) {
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+  };
+  bool good =
+      !name.empty() && name.size() <= longest && is_letter(name[0]) && std::ranges::all_of(name, fits);
+  if (good) return {};
+  return "expected a word of 1 to " + std::to_string(longest) +
+         " letters, digits, '-', '_' and '.', a letter first; found " + quoted(name);
+}
+
+std::optional<std::array<std::string, 2>> two_variants(config_node const& node, config_report& report) {
+  auto names = list(text(variant_name))(node, report);
+  if (!names || names->size() != std::get<config_list>(node.value).size()) return std::nullopt;
+  if (names->size() == 2 && (*names)[0] != (*names)[1]) return std::array{(*names)[0], (*names)[1]};
+  report.object(node.at,
+                "expected two different names, those of live and the candidate, such as "
+                "[\"control\", \"treatment\"]");
+  return std::nullopt;
+}
+
 auto strategy_word() {
   return choice<strategy>({{"handoff", strategy::handoff},
                            {"rolling", strategy::rolling},
@@ -121,6 +148,7 @@ grammar<rollout_settings> const& rollout_keys() {
       {"auto-promote", &r::auto_promote, flag},
       {"standby", &r::standby, time(now)},
       {"weight", &r::experiment_weight, percentage},
+      {"variants", &r::variants, two_variants},
   };
   return keys;
 }

@@ -18,7 +18,7 @@ std::string spelled(strategy plan) { return "strategy = \"" + std::string(to_str
 
 // ---- what belongs to which strategy
 
-constexpr std::array<std::pair<std::string_view, strategy>, 7> owners{{
+constexpr std::array<std::pair<std::string_view, strategy>, 8> owners{{
     {"steps", strategy::canary},
     {"canary-instances", strategy::canary},
     {"max-surge", strategy::rolling},
@@ -26,6 +26,7 @@ constexpr std::array<std::pair<std::string_view, strategy>, 7> owners{{
     {"auto-promote", strategy::blue_green},
     {"standby", strategy::blue_green},
     {"weight", strategy::experiment},
+    {"variants", strategy::experiment},
 }};
 
 void check_owners(section_rules const& rules, strategy plan) {

@@ -47,11 +47,13 @@ constexpr std::array standard_methods{
 constexpr interface standard_interface{standard_name, standard_description, standard_methods};
 
 constexpr std::array history_parameters{parameter_rule{"limit", parameter_kind::count, false}};
+constexpr std::array upgrade_parameters{parameter_rule{"experiment", parameter_kind::flag, false},
+                                        parameter_rule{"weight", parameter_kind::percentage, false}};
 constexpr std::array promote_parameters{parameter_rule{"full", parameter_kind::flag, false}};
 constexpr std::array weight_parameters{parameter_rule{"weight", parameter_kind::percentage, true}};
 constexpr std::array supervisor_methods{
     method_rule{"Status", {}},
-    method_rule{"Upgrade", {}},
+    method_rule{"Upgrade", upgrade_parameters},
     method_rule{"Abort", {}},
     method_rule{"Promote", promote_parameters},
     method_rule{"Pause", {}},

@@ -563,6 +563,66 @@ class MovingOn(CommandTest):
         self.assertIn("web.toml:12:1: bad", self.run_handoff(2, "plan", "web")[1])
 
 
+class Experiment(CommandTest):
+    """What the supervisor computed is printed, whatever it looks like."""
+
+    def comparing(self, **metric):
+        def variant(name, generation, connections):
+            return {"name": name, "generation": generation, "connections": connections, "datagrams": 0}
+        told = {"name": "latency", "kind": "value", "judgement": "pass", "why": "", "bounded": False, "unread": None,
+                "candidate": {"count": 200, "failures": None, "mean": 12.5, "variance": 0.1},
+                "live": {"count": 600, "failures": None, "mean": 11, "variance": 0.1}, "difference": None}
+        told.update(metric)
+        web = self.supervisor()
+        web.answers["Status"] = canary(strategy="experiment", metrics=[told],
+                                       variants=[variant("old", 7, 300), variant("new", 8, 100)])
+        return web
+
+    def report(self, *arguments):
+        return self.run_handoff(0, "experiment", "report", "web", *arguments)[0]
+
+    def test_the_variants_have_their_shares(self):
+        self.comparing()
+        self.assertRegex(self.report(), r"old +7 +/usr/bin/web +1 of 1 +95 % +300 +75\.0 % +0 +2 min")
+        self.assertRegex(self.report(), r"new +8 +/usr/bin/web +1 of 1 +5 % +100 +25\.0 %")
+        self.assertEqual([v["share"] for v in json.loads(self.report("--json"))["variants"]], [75, 25])
+
+    def test_what_a_difference_means_is_told_in_words(self):
+        def difference(by, significant):
+            return {"difference": by, "low": by - 1, "high": by + 1, "chance": 0.5, "significant": significant}
+        web = self.comparing()
+        for metric, said in (
+                ({"difference": difference(1.5, True)}, r"11 of 600 +12\.5 of 200 +\+1\.5 \(0\.5\.\.2\.5\) +new is worse"),
+                ({"difference": difference(-1.5, True)}, r"-1\.5 \(-2\.5\.\.-0\.5\) +new is better"),
+                ({"difference": difference(0.5, False)}, "no difference can be told yet"),
+                ({}, "too little was measured yet"),
+                ({"judgement": "inconclusive", "why": "of the candidate: exited 1"}, "of the candidate: exited 1"),
+                ({"unread": "exited 7"}, "old could not be read: exited 7")):
+            with self.subTest(said=said):
+                told = web.answers["Status"]["rollout"]["metrics"][0]
+                told.update({"judgement": "pass", "why": "", "unread": None, "difference": None}, **metric)
+                self.assertRegex(self.report(), said)
+
+    def test_concluding_another_rollout_is_told(self):
+        web = self.comparing()
+        web.answers["Abort"] = {"rollout": 4}
+        process = self.start("experiment", "conclude", "web", "--keep", "old")
+        web.wait_for_call("Abort")
+        web.tell(verdict(4, "rolled_back", "aborted"))
+        self.assertIn("what was concluded is rollout 4", self.finish(process, 1)[1])
+
+    def test_nonsense_of_every_shape_is_survived(self):
+        web = self.comparing(name=HOSTILE, unread=HOSTILE)
+        self.assertNotIn("\x1b", self.report() + self.report("--json"))
+        for shape in (None, True, -1, 1 << 63, 1e308, "text", [], {}, [None, 1]):
+            web.answers["Status"] = canary(variants=[shape, shape], metrics=[shape, {"name": shape, "difference": shape}])
+            self.report()
+            self.report("--json")
+            self.run_handoff(2, "experiment", "conclude", "web", "--keep", "old")
+            web.answers["Status"] = canary(variants=shape, metrics=shape)
+            self.run_handoff(0 if shape == [None, 1] else 5, "experiment", "report", "web")
+
+
 class Watch(CommandTest):
     def read_line(self, process):
         ready, _, _ = select.select([process.stdout], [], [], 20)
@@ -690,6 +750,15 @@ class LiveWatch(CommandTest):
         self.until_shown("10640 connections, ")
         rate = int(self.until_shown("/s"))
         self.assertTrue(1 <= rate <= 12000, rate)
+        self.press("q")
+        self.assert_ended(process, 0)
+
+    def test_the_picture_names_the_variants_of_an_experiment(self):
+        web = self.holding()
+        web.answers["Status"] = canary(variants=[{"name": "old", "generation": 7}, {"name": "new", "generation": 8}])
+        process = self.watch(web, "web", NO_COLOR="1")
+        self.until_shown("live, old")
+        self.until_shown("candidate, new")
         self.press("q")
         self.assert_ended(process, 0)
 

@@ -67,7 +67,7 @@ void write(key_writer& k, state const& s, rollout const& r) {
   k.generation(s, r.source);
   k.add(static_cast<int>(r.position) * 32 + r.entered + r.held * 2 + r.paused * 4 + r.skips_holds * 8 +
         r.served * 16);
-  k.add(r.gate_skipped);
+  k.add(r.gate_skipped + r.is_experiment * 2 + r.wish.has_value() * 4);
   k.deadline(r.gate_until.value_or(instant{}));
   for (auto const& m : r.metrics) {
     k.add((m.of_candidate != command_number{}) + (m.of_live != command_number{}) * 2 +

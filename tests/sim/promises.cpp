@@ -92,6 +92,8 @@ void world::check_promises() {
     expect(std::ranges::any_of(live->instances, [](auto const& i) { return i.stopped == stopping::no; }),
            "2: live is never stopped altogether");
 
+  bool is_wished = s.rollout && s.rollout->wish && s.rollout->phase == rollout_phase::executing;
+  expect(!is_wished || s.rollout->is_experiment, "3: an experiment that was asked for is one, or is refused");
   check_processes();
   check_traffic();
   for (auto const& r : releases_) {

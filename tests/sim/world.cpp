@@ -87,8 +87,8 @@ std::vector<choice> const& world::choices() {
   if (finished_) return choices_;
   if (rules_.triggers > 0)
     for (auto what : {kind::upgrade, kind::request, kind::broken_upgrade, kind::missing_binary,
-                      kind::rollback, kind::abort, kind::promote, kind::promote_fully, kind::pause,
-                      kind::resume, kind::set_weight, kind::reload})
+                      kind::experiment, kind::rollback, kind::abort, kind::promote, kind::promote_fully,
+                      kind::pause, kind::resume, kind::set_weight, kind::reload})
       choices_.push_back({what, 0});
   if (holds_back_) return choices_;
   for (std::size_t i = 0; i < processes_.size(); ++i) add_choices_of(processes_[i], i);
@@ -113,7 +113,7 @@ std::vector<choice> const& world::choices() {
 
 void world::trigger(cause why, request_number request) {
   if (request != request_number{}) ++answers_due_;
-  engine_.post(upgrade_requested{why, request});
+  engine_.post(upgrade_requested{why, request, {}});
 }
 
 void world::exit_process(process& p, std::string reason) {
@@ -166,6 +166,10 @@ void world::happen(choice const& c) {
       break;
     case kind::request:
       trigger(cause::request, request_number{7});
+      break;
+    case kind::experiment:
+      ++answers_due_;
+      engine_.post(upgrade_requested{cause::request, request_number{14}, experiment_wish{weight{2'000}}});
       break;
     case kind::broken_upgrade:
       next_is_broken_ = true;
@@ -374,6 +378,9 @@ void world::prepare(act::prepare const& a) {
   } else if (std::exchange(next_is_missing_, false)) {
     return engine_.post(preparation_failed{a.rollout, {verdict_kind::rolled_back, "exec: ENOENT"}});
   }
+  expect(!a.must_be_experiment || a.beside_live, "3: nothing is compared with nobody");
+  if (a.must_be_experiment && rules_.now.policy.rollout.strategy != strategy::experiment)
+    return engine_.post(preparation_failed{a.rollout, {verdict_kind::refused, "this is no experiment"}});
   expect(find(a.generation) == nullptr, "4: a generation number is used once");
   releases_.push_back({.number = a.generation,
                        .same_as = a.source,
@@ -465,12 +472,12 @@ void world::finish() { finished_ = true; }
 
 std::string_view to_string(choice::kind k) {
   constexpr std::string_view names[] = {
-      "upgrade",        "broken upgrade", "missing binary",   "upgrade request", "rollback",
-      "abort",          "promote",        "promote fully",    "pause",           "resume",
-      "set weight",     "stop",           "reload",           "launched",        "launch fails",
-      "launch: EAGAIN", "becomes ready",  "late ready",       "exits",           "extends",
-      "feeds watchdog", "pulls watchdog", "command succeeds", "command fails",   "listener shut",
-      "listener lost",  "slot shut",      "settles",          "time passes"};
+      "upgrade",       "broken upgrade", "missing binary", "upgrade request",  "experiment",
+      "rollback",      "abort",          "promote",        "promote fully",    "pause",
+      "resume",        "set weight",     "stop",           "reload",           "launched",
+      "launch fails",  "launch: EAGAIN", "becomes ready",  "late ready",       "exits",
+      "extends",       "feeds watchdog", "pulls watchdog", "command succeeds", "command fails",
+      "listener shut", "listener lost",  "slot shut",      "settles",          "time passes"};
   return names[static_cast<std::size_t>(k)];
 }
 

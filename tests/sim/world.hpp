@@ -78,6 +78,7 @@ struct choice {
     broken_upgrade,
     missing_binary,
     request,
+    experiment,
     rollback,
     abort,
     promote,

@@ -1,5 +1,7 @@
 #include "config_support.hpp"
 
+#include <algorithm>
+
 using namespace handoff;
 using namespace std::chrono_literals;
 
@@ -385,4 +387,46 @@ TEST_CASE("a group may be allowed to steer a rollout") {
   CHECK(
       good(with("", "[control]\ngroup = \"a\"\nallow = [\"Promote\", \"Pause\", \"Resume\", \"SetWeight\"]"))
           .control.allow.size() == 4);
+}
+
+TEST_CASE("the variants of an experiment have two different names") {
+  CHECK(rollout_of("strategy = \"experiment\"").variants ==
+        std::array<std::string, 2>{"control", "treatment"});
+  CHECK(rollout_of("strategy = \"experiment\"\nvariants = [\"old\", \"new-1.2_b\"]").variants ==
+        std::array<std::string, 2>{"old", "new-1.2_b"});
+  std::string two = "expected two different names, those of live and the candidate";
+  std::string word = "expected a word of 1 to 32 letters";
+  struct {
+    std::string variants, problem;
+  } const bad[] = {
+      {"[\"a\", \"a\"]", two},
+      {"[\"a\"]", two},
+      {"[\"a\", \"b\", \"c\"]", two},
+      {"[]", two},
+      {"\"a\"", "expected a list"},
+      {"[\"a\", \"\"]", word},
+      {"[\"a\", \"2\"]", word},
+      {"[\"a\", \"b c\"]", word},
+      {"[\"a\", \"{fd:http}\"]", word},
+      {"[\"a\", \"" + std::string(33, 'x') + "\"]", word},
+      {"[\"a\", 5]", "expected a string"},
+  };
+  for (auto const& one : bad) {
+    std::string problems = told(rolling_out("strategy = \"experiment\"\nvariants = " + one.variants));
+    INFO(one.variants << ": " << problems);
+    CHECK(problems.find(one.problem) != std::string::npos);
+    CHECK(std::ranges::count(problems, '\n') == 1);
+  }
+  CHECK(told(rolling_out("variants = [\"a\", \"b\"]")) ==
+        "f:9:12: [rollout] variants: has a meaning only for strategy = \"experiment\"\n");
+}
+
+TEST_CASE("a metric without a bound only observes an experiment, and compares elsewhere") {
+  std::string metric = "[[metric]]\nname = \"errors\"\ncommand = [\"/bin/errors\"]\n";
+  auto metric_of = [](std::string const& toml) { return good(toml).metrics.at(0); };
+  CHECK(metric_of(with("", metric)).ratio == 1);
+  auto observed = metric_of(rolling_out("strategy = \"experiment\"", "", metric));
+  CHECK_FALSE(observed.ratio);
+  CHECK_FALSE(observed.max);
+  CHECK(metric_of(rolling_out("strategy = \"experiment\"", "", metric + "max-ratio = 2\n")).ratio == 2);
 }

@@ -188,6 +188,52 @@ TEST_CASE("a way back to a standby generation starts nothing", "[records]") {
   CHECK(words(status_of(s)["rollout"]["steps"])[0] == "its instances stood by");
 }
 
+TEST_CASE("an experiment tells its variants with what came since it began", "[records]") {
+  state s = holding();
+  CHECK(status_of(s)["rollout"]["variants"] == nullptr);
+  s.rollout->is_experiment = true;
+  auto counts = [](json const& status) {
+    json all = json::array();
+    for (auto const& v : status["rollout"]["variants"])
+      all.push_back({v["name"], v["generation"], v["connections"], v["datagrams"]});
+    return all;
+  };
+  CHECK(counts(status_of(s)) == json{{"control", 7, 0, 0}, {"treatment", 8, 0, 0}});
+  auto looked = seen(true);
+  looked.before_experiment = {{generation_number{7}, {800, 0}}};
+  CHECK(counts(status_record(s, looked, nullptr, noon)) ==
+        json{{"control", 7, 100, 0}, {"treatment", 8, 50, 3}});
+}
+
+TEST_CASE("a rollout tells what its metrics measured", "[records]") {
+  state s = holding();
+  s.rollout->policy.metrics = {{.name = "errors", .kind = metric_kind::rate, .max = 0.5},
+                               {.name = "latency", .kind = metric_kind::value, .least = 2}};
+  s.rollout->metrics.resize(2);
+  auto& errors = s.rollout->metrics[0];
+  for (double n : {0, 1}) {
+    errors.candidate.add(metric_kind::rate, {20 * n, 400 * n});
+    errors.live.add(metric_kind::rate, {4 * n, 4000 * n});
+  }
+  errors.last = {judgement::pass, "5 % of 400"};
+  s.rollout->metrics[1].unread = "exited 1";
+  json canary = status_of(s)["rollout"]["metrics"];
+  CHECK(canary[0]["live"] == nullptr);  // not measured: it has a bound of its own
+  CHECK(canary[0]["difference"] == nullptr);
+  s.rollout->is_experiment = true;
+  json told = status_of(s)["rollout"]["metrics"];
+  CHECK(told[0]["judgement"] == "pass");
+  CHECK(told[0]["bounded"] == true);
+  CHECK(told[0]["candidate"] ==
+        json{{"count", 400.0}, {"failures", 20.0}, {"mean", nullptr}, {"variance", nullptr}});
+  CHECK(told[0]["difference"]["difference"].get<double>() == Approx(0.049));
+  CHECK(told[0]["difference"]["significant"] == true);
+  CHECK(told[1]["bounded"] == false);
+  CHECK(told[1]["unread"] == "exited 1");
+  CHECK(told[1]["live"]["mean"] == nullptr);
+  CHECK(told[1]["difference"] == nullptr);
+}
+
 TEST_CASE("an event tells the weight it is about", "[records]") {
   fact f{.kind = fact_kind::holding, .weight = weight{25}};
   CHECK(event_record(1, "", f, "")["weight"] == 0.25);
