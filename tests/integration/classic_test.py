@@ -94,7 +94,7 @@ class Switching(Unprivileged):
             s.events.wait("verdict", rollout=number, verdict="promoted")
             self.assertEqual(self.shares(50), {2: 50})
             s.events.wait("settled", rollout=number)
-        self.assert_nothing_failed(load, 500)
+        self.assert_nothing_failed(load, 100)
 
     def test_an_abort_gives_everything_back_under_load(self):
         s = self.supervise(self.demos(rest=rollout('strategy = "canary"\nsteps = [{ weight = 50, pause = true }]\n')))
@@ -105,7 +105,7 @@ class Switching(Unprivileged):
                 s.call("Abort")
                 s.events.wait("verdict", rollout=number, verdict="rolled_back")
                 self.assertEqual(self.shares(50), {1: 50})
-        self.assert_nothing_failed(load, 500)
+        self.assert_nothing_failed(load, 100)
 
     def test_a_sticky_client_stays_on_its_side(self):
         s = self.supervise(self.demos(rest=rollout('strategy = "canary"\nsteps = [{ weight = 50, pause = true }]\n'
@@ -148,12 +148,14 @@ class Room(Unprivileged):
     def test_a_rollback_brings_the_last_good_one_back(self):
         s = self.supervise(self.demos("--version", "1", rest=rollout()))
         s.write(self.demos("--version", "2", rest=rollout()))
-        with harness.Load(self.address, "--threads", "2") as load:
+        with harness.Load(self.address, "--threads", "2", "--events") as load:
+            load.wait_for_version(1)
             s.upgrade()
+            load.wait_for_version(2)
             number = s.call("Rollback")["rollout"]
             s.events.wait("verdict", rollout=number, verdict="promoted")
             s.events.wait("settled", rollout=number)
-        self.assert_nothing_failed(load, 100)
+        self.assert_nothing_failed(load)
         self.assertEqual(self.shares(20), {3: 20})
 
 

@@ -28,8 +28,8 @@ std::optional<std::uint32_t> unconditional(std::vector<sock_filter> const& progr
 }  // namespace
 
 TEST_CASE("who gets everything costs one instruction", "[classic]") {
-  std::uint32_t const usual[] = {0, 1}, turned[] = {1, 0}, second_only[] = {1},
-                      first_is_shut[] = {no_slot, 1};
+  static constexpr std::uint32_t usual[] = {0, 1}, turned[] = {1, 0}, second_only[] = {1},
+                                 first_is_shut[] = {no_slot, 1};
   auto [says, split, order, index] =
       GENERATE_COPY(table<char const*, traffic_split, std::span<std::uint32_t const>, std::uint32_t>({
           {"all to the first", canary(0), usual, 0U},
