@@ -15,7 +15,7 @@ namespace {
 // A source that gives one sample a look has few of them in any hold.
 constexpr std::uint32_t least_single_samples = 10;
 
-// Which source is written, and how often one is.
+// Whether just one source is written.
 bool has_one_source(section_rules const& rules) {
   auto given = [&](std::string_view key) { return find(rules.table, key) != nullptr; };
   int sources = given("command") + given("prometheus") + given("steering");

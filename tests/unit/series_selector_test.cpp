@@ -31,6 +31,7 @@ TEST_CASE("a selector chooses by name and labels", "[selector]") {
       {"a class between backticks", "hits{code=~`5\\d+`}", true},
       {"single quotes", "hits{code='503'}", true},
       {"escapes", "hits{path=\"/a\\\"b\\\\c\\nd\"}", true},
+      {"counted", "hits{code=~\"[05]{2,3}3|a{1},12345\"}", true},
       {"both must hold", "hits{code=\"503\", path=\"/\"}", false},
       {"what is not there is empty", "hits{method=\"\"}", true},
       {"and may match", "hits{method=~\"GET|\"}", true},
@@ -64,7 +65,10 @@ TEST_CASE("a mistake in a selector says what was expected, and behind what", "[s
       {"hits{code=~\"[5\"}", "expected a regular expression, found '\"[5\"': a '[' without its ']'"},
       {"hits{code=~\"*\"}", "a '(', ')', '*', '+' or '?' without what belongs to it"},
       {"hits{code=~`(.)\\1`}", "back references are not supported"},
+      {"hits{code=~`\\\\(.)\\44444444444444444444`}", "back references are not supported"},
       {"hits{code=~\"((.{1000}){1000}){1000}\"}", "it is too large"},
+      {"hits{code=~\"5{44444444444444444444}\"}", "it is too large"},
+      {"hits{code=~\"5{1,44444444444444444444}\"}", "it is too large"},
   }));
   CAPTURE(text);
   CHECK_THAT(objection(text), Catch::Contains(message));
