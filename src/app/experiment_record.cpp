@@ -14,7 +14,14 @@ std::string_view word(judgement is) {
   return words[static_cast<std::size_t>(is)];
 }
 
-std::uint64_t since(std::uint64_t now, std::uint64_t before) { return now - std::min(now, before); }
+using count = std::optional<std::uint64_t>;
+
+json since(count now, count before) {
+  return now && before ? json(*now - std::min(*now, *before)) : json(nullptr);
+}
+
+// What is not counted everywhere has no sum.
+void add(count& sum, count part) { sum = sum && part ? count(*sum + *part) : std::nullopt; }
 
 json variant_record(std::string const& name, generation_number which, observations const& seen) {
   counted_traffic now, before;
@@ -54,8 +61,8 @@ std::map<generation_number, counted_traffic> count_traffic(std::vector<observed_
   std::map<generation_number, counted_traffic> counted;
   for (auto const& listener : all)
     for (auto const& slot : listener.slots) {
-      counted[slot.generation].connections += slot.connections;
-      counted[slot.generation].datagrams += slot.datagrams;
+      add(counted[slot.generation].connections, slot.connections);
+      add(counted[slot.generation].datagrams, slot.datagrams);
     }
   return counted;
 }

@@ -47,10 +47,10 @@ struct observed_listener {
   std::string sharing_reason;  // why not by eBPF
   std::vector<observed_slot> slots;
 };
-// What came to a generation at all steered listeners.
+// What came to a generation at all steered listeners; nothing where one does not count.
 struct counted_traffic {
-  std::uint64_t connections = 0;
-  std::uint64_t datagrams = 0;
+  std::optional<std::uint64_t> connections = 0;
+  std::optional<std::uint64_t> datagrams = 0;
 };
 struct observations {
   std::string service;

@@ -59,6 +59,7 @@ sharing_choice choose_sharing(listener_settings const& l, rollout_settings const
   if (can_steer().works) return {steering_method::ebpf, {}};
   std::string const& why = can_steer().why_not;
   if (!can_steer_by_classic().works) return {{}, why + "; " + can_steer_by_classic().why_not};
+  if (l.connection_id_byte) return {{}, why + "; classic BPF knows no connection-id-byte"};
   bool asked_for = how.sharing == sharing::steered || needs_steering(how);
   if (asked_for || tcp_migrates_requests()) return {steering_method::classic, why};
   return {{}, why + "; [rollout] sharing = 'steered' steers it by classic BPF"};

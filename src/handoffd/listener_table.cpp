@@ -386,8 +386,25 @@ std::vector<observed_listener> listener_table::observe() const {
 bool listener_table::counts(traffic_count what, std::size_t listener) const {
   door const& d = entries_.at(listener).way_in;
   auto type = what == traffic_count::datagrams ? socket_type::datagram : socket_type::stream;
-  return d.is_steered() && d.settings().type == type;
+  if (!d.is_steered() || d.settings().type != type) return false;
+  return what == traffic_count::queued || d.steered()->method() != steering_method::classic;
 }
+
+namespace {
+
+std::optional<std::uint64_t> count_of(observed_slot const& slot, traffic_count what) {
+  switch (what) {
+    case traffic_count::connections:
+      return slot.connections;
+    case traffic_count::datagrams:
+      return slot.datagrams;
+    case traffic_count::queued:
+      return slot.queued;
+  }
+  return {};
+}
+
+}  // namespace
 
 std::optional<std::uint64_t> listener_table::counted(traffic_count what, generation_number g,
                                                      std::optional<std::size_t> listener) const {
@@ -395,10 +412,7 @@ std::optional<std::uint64_t> listener_table::counted(traffic_count what, generat
   for (auto const& [number, e] : entries_) {
     if (!counts(what, number) || (listener && *listener != number)) continue;
     for (auto const& slot : e.way_in.observe({g}).slots) {
-      std::uint64_t here = what == traffic_count::queued        ? slot.queued.value_or(0)
-                           : what == traffic_count::connections ? slot.connections
-                                                                : slot.datagrams;
-      sum = sum.value_or(0) + here;
+      sum = sum.value_or(0) + count_of(slot, what).value_or(0);
     }
   }
   return sum;
