@@ -9,6 +9,7 @@
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
+#include <linux/udp.h>
 #include <stdbool.h>
 
 struct {
@@ -79,20 +80,22 @@ static __always_inline bool read_addresses(struct sk_reuseport_md* md, struct fl
          bpf_skb_load_bytes_relative(md, 24, ends->server, 16, BPF_HDR_START_NET) == 0;
 }
 
-static __always_inline bool read_packet(struct sk_reuseport_md* md, struct packet* p) {
+// The header of the transport lies in front of us; addresses are behind a call, for who decides by them.
+static __always_inline bool read_packet(struct sk_reuseport_md* md, struct steering_page const* page,
+                                        struct packet* p) {
   enum { tcp_flags_at = 13, syn = 0x02, ack = 0x10 };
-  if (bpf_skb_load_bytes(md, 0, &p->ends.client_port, 2) != 0 ||
-      bpf_skb_load_bytes(md, 2, &p->ends.server_port, 2) != 0)
-    return false;
+  __u8 const *header = md->data, *end = md->data_end;
+  if (header + sizeof(struct udphdr) > end) return false;
+  p->ends.client_port = *(__u16 const*)header;
+  p->ends.server_port = *(__u16 const*)(header + 2);
   if (md->ip_protocol == IPPROTO_UDP) {
     p->news = new_datagram;
-  } else {
-    // Stray ACKs come here too, and those of handshakes with a cookie come twice.
-    __u8 flags = 0;
-    if (bpf_skb_load_bytes(md, tcp_flags_at, &flags, 1) != 0) return false;
-    if ((flags & (syn | ack)) == syn) p->news = new_connection;
+    return read_addresses(md, &p->ends);
   }
-  return read_addresses(md, &p->ends);
+  // Stray ACKs come here too, and those of handshakes with a cookie come twice.
+  if (header + tcp_flags_at + 1 > end) return false;
+  if ((header[tcp_flags_at] & (syn | ack)) == syn) p->news = new_connection;
+  return (page->rules == 0 && !page->sticky) || read_addresses(md, &p->ends);
 }
 
 static __always_inline bool matches(struct steering_rule const* rule, struct flow const* ends) {
@@ -198,7 +201,7 @@ int steer(struct sk_reuseport_md* md) {
   __u64 flow_seen_at = 0;
   if (md->migrating_sk) {  // there is no packet
     p.news = migrated_connection;
-  } else if (read_packet(md, &p) && !find_rule(page, &p.ends, &slot)) {
+  } else if (read_packet(md, page, &p) && !find_rule(page, &p.ends, &slot)) {
     slot = nobody;
     if (p.news == new_datagram) {
       flow_seen_at = bpf_ktime_get_ns();

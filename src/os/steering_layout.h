@@ -50,7 +50,7 @@ struct steering_page {
   __u8 slot_of_byte[256];  // QUIC: the slot of the generation that such a byte tells
 };
 
-static const __u32 steering_mix_first = 0x85ebca6b, steering_mix_second = 0xc2b2ae35;
+static __u32 const steering_mix_first = 0x85ebca6b, steering_mix_second = 0xc2b2ae35;
 
 // The finaliser of MurmurHash3: every bit that goes in reaches every bit that comes out. The seed and the
 // words of a sticky client's address, as numbers, go in one after the other; a classic program does the same.
