@@ -33,10 +33,11 @@ def load_result(address, *options):
 
 @steered.only
 def canary(bench):
-    """A split by steering, and one by a proxy, against no split at all."""
-    ours, bare, proxy = (contestants.Canary(bench, CANARY_WEIGHT), contestants.Restart(bench),
-                         contestants.Split(bench, CANARY_WEIGHT))
-    everybody = [ours, bare, proxy]
+    """A split by steering, and one by a proxy, against no split at all. Beside them a candidate without traffic: what
+    steering costs, without what two processes cost that share the cores."""
+    ours, bare, proxy, idle = (contestants.Canary(bench, CANARY_WEIGHT), contestants.Restart(bench),
+                               contestants.Split(bench, CANARY_WEIGHT), contestants.Canary(bench, 0))
+    everybody = [ours, bare, proxy, idle]
     for one in everybody:
         one.start()
     for name, options in throughput.KINDS.items():
@@ -45,10 +46,10 @@ def canary(bench):
             everybody.append(everybody.pop(0))
             turns.append({one: load_result(one.address, "--clients", "32", "-d", "0.5", *options)
                           for one in everybody})
-        yield from split_lines(name, turns, ours, bare, proxy)
+        yield from split_lines(name, turns, ours, bare, proxy, idle)
 
 
-def split_lines(name, turns, ours, bare, proxy):
+def split_lines(name, turns, ours, bare, proxy, idle):
     def against_bare(one, look):
         return sorted(look(turn[one]) / look(turn[bare]) for turn in turns)
 
@@ -62,7 +63,8 @@ def split_lines(name, turns, ours, bare, proxy):
         over = median(ratios)
         bar = {"bar": "≥ 0.99", "met": over >= 0.99} if what == "throughput" else {}
         yield Line(f"a {100 - CANARY_WEIGHT}/{CANARY_WEIGHT} canary, {name}, {len(turns)} interleaved turns: {what}",
-                   f"{spell.format(middle(ours, look))} {unit} (by two processes)",
+                   f"{spell.format(middle(ours, look))} {unit} by two processes; at weight 0, by one: "
+                   f"{median(against_bare(idle, look)):.3g} of bare",
                    f"bare: {spell.format(middle(bare, look))} (half of the turns from {quantile(ratios, 0.25):.3f} to "
                    f"{quantile(ratios, 0.75):.3f}); HAProxy in front, the same split: "
                    f"{spell.format(middle(proxy, look))}, that is {median(against_bare(proxy, look)):.3g} of bare",
