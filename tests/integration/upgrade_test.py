@@ -33,10 +33,10 @@ timeout = "10s"
     def test_nothing_piles_up(self):
         s = harness.Supervisor(self, self.service())
         s.upgrade()
-        before = len(harness.descriptors(s.process.pid))
+        before = len(harness.descriptors(s.process.pid))  # one of them may be closed in a moment
         for _ in range(10):
             s.upgrade()
-        harness.poll_until(lambda: len(harness.descriptors(s.process.pid)) == before, "as few descriptors as before")
+        harness.poll_until(lambda: len(harness.descriptors(s.process.pid)) <= before, "no descriptor more than before")
         self.assertEqual(sorted(harness.children(s.process.pid)), sorted(s.pids()))
 
     def test_a_waiting_connection_is_served_by_the_successor(self):
