@@ -46,8 +46,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
         if size > 1 << 20:
-            with open(os.path.join(directory, "swallowed"), "w") as f:
+            with open(os.path.join(directory, "swallowed.new"), "w") as f:
                 f.write(str(sent))
+            os.replace(os.path.join(directory, "swallowed.new"), os.path.join(directory, "swallowed"))
 
 
 class Server(http.server.ThreadingHTTPServer):
