@@ -88,7 +88,7 @@ class Switch(SteeredCase):
         self.assertIn("held by nobody any more", s.log_text())
 
     def test_connections_before_the_first_generation_is_ready_are_served(self):
-        s = harness.Supervisor(self, self.puppets("time.sleep(0) or served.reverse()"), start=False)
+        s = harness.Supervisor(self, self.puppets(), start=False)
         s.launch()
         harness.poll_until(lambda: socket.socket().connect_ex(("127.0.0.1", self.port)) == 0, "the door")
         self.assertEqual(puppet.ask(self.port), 1)

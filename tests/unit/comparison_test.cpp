@@ -1,3 +1,5 @@
+#include "measurements.hpp"
+
 #include <core/comparison.hpp>
 #include <core/student.hpp>
 
@@ -6,21 +8,9 @@
 #include <cmath>
 
 using namespace handoff;
+using namespace handoff::test;
 
 namespace {
-
-measurement rate(double failures, double all) {
-  measurement m;
-  m.add(metric_kind::rate, {0, 0});
-  m.add(metric_kind::rate, {failures, all});
-  return m;
-}
-
-measurement samples(double mean, double deviation, int count) {
-  measurement m;
-  for (int n = 0; n < count; ++n) m.add(metric_kind::value, {mean + (n % 2 == 0 ? deviation : -deviation)});
-  return m;
-}
 
 metric_policy const errors{.name = "errors"};
 metric_policy const latency{.name = "latency", .kind = metric_kind::value, .least = 2};

@@ -1,3 +1,5 @@
+#include "measurements.hpp"
+
 #include <core/gate.hpp>
 
 #include <catch2/catch.hpp>
@@ -5,21 +7,9 @@
 #include <cmath>
 
 using namespace handoff;
+using namespace handoff::test;
 
 namespace {
-
-measurement rate(double failures, double all) {
-  measurement m;
-  m.add(metric_kind::rate, {0, 0});
-  m.add(metric_kind::rate, {failures, all});
-  return m;
-}
-
-measurement samples(double mean, double deviation, int count) {
-  measurement m;
-  for (int n = 0; n < count; ++n) m.add(metric_kind::value, {mean + (n % 2 == 0 ? deviation : -deviation)});
-  return m;
-}
 
 metric_policy against_live(double ratio = 1) { return {.name = "errors", .ratio = ratio}; }
 metric_policy against_bound(double max) { return {.name = "errors", .max = max}; }
