@@ -221,9 +221,8 @@ void add_demo(CLI::App& app, ending& outcome) {
   command->add_option("--clients", how->clients, "requests in flight")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  auto* flag =
-      command->add_flag("--canary", *wants_canary,
-                        "show instead how a bad release is caught and a good one promoted; needs root");
+  auto* flag = command->add_flag("--canary", *wants_canary,
+                                 "show instead how a bad release is caught and a good one promoted");
   flag->excludes(upgrades);
   add_hold(*command, flag, canary->hold);
   add_json(*command, how->json);

@@ -17,9 +17,14 @@ std::string text(double number) {
   return buffer;
 }
 
+std::string whole(double count) {
+  constexpr double most = 1e15;
+  return count < most ? std::to_string(static_cast<std::uint64_t>(count)) : text(count);
+}
+
 std::string said(metric_policy const& m, measurement const& of) {
-  if (m.kind != metric_kind::rate) return text(of.mean()) + " in " + text(of.count()) + " samples";
-  return text(100 * (of.count() > 0 ? of.failures() / of.count() : 0)) + " % of " + text(of.count());
+  if (m.kind != metric_kind::rate) return text(of.mean()) + " in " + whole(of.count()) + " samples";
+  return text(100 * (of.count() > 0 ? of.failures() / of.count() : 0)) + " % of " + whole(of.count());
 }
 
 bool is_enough(metric_policy const& m, measurement const& of) { return of.count() >= m.least; }

@@ -16,6 +16,11 @@ metric_policy against_bound(double max) { return {.name = "errors", .max = max};
 
 }  // namespace
 
+TEST_CASE("counts are told as people write them") {
+  CHECK(judge(against_live(), rate(1, 12'345), rate(0, 1'234'567), 1).why ==
+        "0.0081 % of 12345, live: 0 % of 1234567");
+}
+
 TEST_CASE("a candidate is judged by its rate of failures beside live's") {
   struct {
     char const* what;
