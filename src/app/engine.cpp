@@ -1,6 +1,8 @@
 #include "engine.hpp"
 
+#include <algorithm>
 #include <iterator>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -25,23 +27,63 @@ struct perform_with {
   void operator()(act::forget const& a) const { to.releases.forget(a.generation); }
 };
 
+// Whom an action sends away.
+std::optional<instance_id> leaver(action const& a) {
+  if (auto const* asked = std::get_if<act::ask_to_drain>(&a)) return asked->id;
+  if (auto const* killed = std::get_if<act::kill_instance>(&a)) return killed->id;
+  if (auto const* aborted = std::get_if<act::abort_instance>(&a)) return aborted->id;
+  return {};
+}
+
+// What a successor has to know although nothing is done and nobody is told.
+bool is_silent_change(happening const& what) {
+  return std::holds_alternative<policy_changed>(what) || std::holds_alternative<extended>(what) ||
+         std::holds_alternative<instance_changed>(what);
+}
+
 }  // namespace
 
 void engine::perform(action const& a) { std::visit(perform_with{ports_}, a); }
 
-void engine::run() {
-  if (queue_.empty()) return;
-  std::vector<fact> told;  // when all is done: a log line must not stand before a launch
+// A log line must not stand before a launch, nobody may be gone before a successor could know why, and what
+// somebody was told may not be forgotten.
+engine::consequences engine::handle_queue() {
+  consequences of;
   while (!queue_.empty()) {
     event next{ports_.clock.now(), std::move(queue_.front())};
     queue_.pop_front();
     transition t = step(std::move(state_), next);
     state_ = std::move(t.next);
-    for (auto const& a : t.actions) perform(a);
-    for (auto const& a : t.answers) ports_.audience.hear(a);
-    told.insert(told.end(), std::make_move_iterator(t.facts.begin()), std::make_move_iterator(t.facts.end()));
+    of.changed = of.changed || !t.actions.empty() || !t.facts.empty() || !t.answers.empty() ||
+                 is_silent_change(next.what);
+    for (auto& a : t.actions)
+      if (leaver(a) || std::holds_alternative<act::launch>(a))
+        of.later.push_back(std::move(a));
+      else
+        perform(a);
+    std::ranges::move(t.answers, std::back_inserter(of.answers));
+    std::ranges::move(t.facts, std::back_inserter(of.facts));
   }
-  for (auto const& f : told) ports_.audience.hear(f, state_);
+  return of;
+}
+
+void engine::do_the_rest(consequences const& of) {
+  std::vector<instance_id> leavers;
+  for (auto const& a : of.later)
+    if (auto who = leaver(a)) leavers.push_back(*who);
+  if (of.changed && ports_.memory != nullptr) ports_.memory->keep(state_, of.facts, leavers);
+  for (auto const& a : of.answers) ports_.audience.hear(a);
+  for (auto const& a : of.later) perform(a);
+  if (!of.later.empty() && ports_.memory != nullptr) ports_.memory->keep(state_, of.facts, {});
+}
+
+void engine::run() {
+  if (queue_.empty()) return;
+  while (!queue_.empty()) {
+    auto of = handle_queue();
+    do_the_rest(of);
+    for (auto const& f : of.facts) ports_.audience.hear(f, state_);
+  }
   ports_.clock.wake_at(next_deadline(state_));
   if (state_.lifecycle == lifecycle::stopped) ports_.audience.finish();
 }

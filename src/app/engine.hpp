@@ -20,8 +20,19 @@ class engine {
   void run();
 
   state const& current() const { return state_; }
+  bool is_idle() const { return queue_.empty(); }
 
  private:
+  // What one turn of the loop leads to.
+  struct consequences {
+    bool changed = false;
+    std::vector<fact> facts;
+    std::vector<answer> answers;
+    std::vector<action> later;  // those that send somebody away, and launches, which come one after the other
+  };
+
+  consequences handle_queue();
+  void do_the_rest(consequences const&);
   void perform(action const&);
 
   ports ports_;

@@ -58,6 +58,20 @@ std::optional<std::string> history::begin(rollout_number number, std::string cau
   return to_line(under_way_.back());
 }
 
+bool history::is_open(rollout_number number) const {
+  auto is_it = [&](auto const& e) { return e.number == number && e.generation == no_generation; };
+  return std::ranges::any_of(under_way_, is_it) || std::ranges::any_of(ended_, [&](auto const& e) {
+           return is_it(e) && e.verdict == verdict{verdict_kind::rolled_back, died};
+         });
+}
+
+void history::go_on(rollout_number number) {
+  auto begun = std::ranges::find(ended_, number, &ended_rollout::number);
+  if (begun == ended_.end() || !is_open(number)) return;
+  under_way_.push_back(std::move(*begun));
+  ended_.erase(begun);
+}
+
 std::string history::end(ended_rollout e) {
   std::erase_if(under_way_, [&](auto const& u) { return u.number == e.number; });
   cut(e);

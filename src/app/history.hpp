@@ -43,6 +43,10 @@ class history {
 
   // Each returns the line to append. `begin` is for a rollout that was asked for; nothing when it is known.
   std::optional<std::string> begin(rollout_number, std::string cause, std::string now);
+  // A rollout that goes on after all, as the one that a predecessor began.
+  void go_on(rollout_number);
+  // Whether nothing but its beginning is known.
+  bool is_open(rollout_number) const;
   // What is too long is cut: the newest lines of the output stay.
   std::string end(ended_rollout);
 

@@ -155,9 +155,7 @@ CLI::App* add_action(CLI::App& app, ending& outcome, char const* name, char cons
   auto* command = app.add_subcommand(name, what);
   add_names(*command, asked->names)->required();
   add_json(*command, asked->json);
-  command->callback([asked, act, &outcome] {
-    outcome = one_by_one(asked->names, [&](supervisor const& of) { return act(*asked, of); });
-  });
+  command->callback(for_each_name(asked, act, outcome));
   return command;
 }
 
@@ -188,9 +186,7 @@ void add_set_weight(CLI::App& app, ending& outcome) {
   auto* part = command->add_option("PERCENT", "from 0 to 100, with at most two decimals: 5, 0.25");
   take_weight(*part->required()->type_name(""), [asked](weight given) { asked->part = given; });
   add_json(*command, asked->json);
-  command->callback([asked, &outcome] {
-    outcome = one_by_one(asked->names, [&](supervisor const& of) { return weigh_one(*asked, of); });
-  });
+  command->callback(for_each_name(asked, weigh_one, outcome));
 }
 
 void add_abort(CLI::App& app, ending& outcome) {

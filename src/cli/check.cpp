@@ -70,6 +70,9 @@ std::string sharing_of(settings const& s, listener_settings const& l) {
   if (s.rollout.sharing == sharing::shared) return "shared: sharing = \"shared\"";
   if (s.rollout.sharing == sharing::steered || needs_steering(s.rollout))
     return "steered: by eBPF, or by classic BPF where handoffd may not load that";
+  if (s.listeners.size() > limit::steered_unasked)
+    return fmt::format("shared: more than {} listeners, and sharing = \"steered\" does not ask for it",
+                       limit::steered_unasked);
   return "steered by eBPF, or shared where handoffd may not load that";
 }
 

@@ -40,6 +40,7 @@ void add_set_weight(CLI::App&, ending& outcome);
 void add_experiment(CLI::App&, ending& outcome);
 void add_abort(CLI::App&, ending& outcome);
 void add_reload(CLI::App&, ending& outcome);
+void add_reexec(CLI::App&, ending& outcome);
 void add_stop(CLI::App&, ending& outcome);
 void add_check(CLI::App&, ending& outcome);
 void add_demo(CLI::App&, ending& outcome);

@@ -1,8 +1,10 @@
 #include "connection.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -47,10 +49,17 @@ bool interruptions::come_within(duration patience) const {
 }
 
 result<connection> connection::open(std::string const& path, instant deadline) {
+  // The directory may belong to the user whom the service runs as: a link there must not lead root's command
+  // to the supervisor of another service.
+  unique_fd file(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat about;
+  if (!file || ::fstat(file.get(), &about) < 0) return os_failure("connecting to " + path);
+  if (S_ISLNK(about.st_mode)) return os_failure("connecting to " + path, ELOOP);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return os_failure(path, ENAMETOOLONG);
-  std::memcpy(address.sun_path, path.data(), path.size());
+  std::string const opened = "/proc/self/fd/" + std::to_string(file.get());
+  static_assert(sizeof "/proc/self/fd/2147483647" <= sizeof address.sun_path);
+  std::memcpy(address.sun_path, opened.data(), opened.size());
   unique_fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return os_failure("making a socket");
   // connect(2) waits while the queue of the listener is full; a send timeout bounds that too (socket(7)).

@@ -187,9 +187,7 @@ CLI::App* add_part(CLI::App& experiment, ending& outcome, char const* name, char
       ->check([](std::string const& given) { return check_name(given); })
       ->type_name("");
   add_json(*command, asked->as_json);
-  command->callback([asked, act, &outcome] {
-    outcome = one_by_one(asked->names, [&](supervisor const& of) { return act(*asked, of); });
-  });
+  command->callback(for_each_name(asked, act, outcome));
   return command;
 }
 

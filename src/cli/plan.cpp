@@ -41,9 +41,7 @@ void add_plan(CLI::App& app, ending& outcome) {
   auto* command = app.add_subcommand("plan", "What an upgrade would do now, without doing it");
   add_names(*command, asked->names)->required();
   add_json(*command, asked->json);
-  command->callback([asked, &outcome] {
-    outcome = one_by_one(asked->names, [&](supervisor const& of) { return show_plan(*asked, of); });
-  });
+  command->callback(for_each_name(asked, show_plan, outcome));
 }
 
 }  // namespace handoff::cli

@@ -104,9 +104,7 @@ void add_history(CLI::App& app, ending& outcome) {
       ->each(
           [asked](std::string const& text) { asked->limit = static_cast<std::uint32_t>(std::stoul(text)); });
   add_json(*command, asked->json);
-  command->callback([asked, &outcome] {
-    outcome = one_by_one(asked->names, [&](supervisor const& of) { return show_history(*asked, of); });
-  });
+  command->callback(for_each_name(asked, show_history, outcome));
 }
 
 }  // namespace handoff::cli

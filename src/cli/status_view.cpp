@@ -76,7 +76,7 @@ void add_generations(std::vector<std::string>& said, json const& status, stream 
   for (json const& g : list(status, "generations")) {
     std::string role = text(g, "role"), file = text(g, "executable_state");
     std::string about = text(g, "executable");
-    if (file != "same") about += " (" + file + " on disk)";
+    if (file != "same") about += " (" + file + (file == "lost" ? ")" : " on disk)");
     if (auto left = span(g, "deadline_in_ms")) about += ", for at most " + humane(*left);
     auto weight = part(g, "weight");
     std::string variant = variant_of(status, whole(g, "number").value_or(0));

@@ -39,9 +39,21 @@ std::vector<std::string> runtime_directories() {
   return directories;
 }
 
+// The two places in such a directory: its own, and one that belongs to the user whom a single service runs
+// as. Who owns `directory` made the latter under that name, so nobody can pose as another service there.
+std::array<std::string, 2> socket_paths(std::string const& directory, std::string const& name) {
+  std::string const file = "/" + name + std::string(suffix);
+  return {directory + file, directory + "/" + name + file};
+}
+
 bool exists(std::string const& path) {
   struct stat file;
   return ::lstat(path.c_str(), &file) == 0 || errno == EACCES;
+}
+
+bool is_socket(std::string const& path) {
+  std::error_code ignored;
+  return std::filesystem::is_socket(std::filesystem::symlink_status(path, ignored));
 }
 
 std::string user_name(uid_t uid) {
@@ -100,11 +112,12 @@ std::string check_name(std::string const& name) {
 
 supervisor find_supervisor(std::string const& name) {
   auto directories = runtime_directories();
-  auto path_in = [&](std::string const& directory) { return directory + "/" + name + std::string(suffix); };
   for (auto const& directory : directories) {
-    if (exists(path_in(directory))) return {name, path_in(directory)};
+    for (auto const& path : socket_paths(directory, name)) {
+      if (exists(path)) return {name, path};
+    }
   }
-  return {name, path_in(directories.front())};
+  return {name, socket_paths(directories.front(), name).front()};
 }
 
 std::vector<supervisor> all_supervisors() {
@@ -114,10 +127,12 @@ std::vector<supervisor> all_supervisors() {
     for (std::filesystem::directory_iterator it(directory, ignored), end; !ignored && it != end;
          it.increment(ignored)) {
       std::string name = it->path().filename().string();
-      if (!it->is_socket(ignored) || !name.ends_with(suffix)) continue;
-      name.resize(name.size() - suffix.size());
+      if (name.ends_with(suffix)) name.resize(name.size() - suffix.size());
       bool known = std::ranges::find(found, name, &supervisor::name) != found.end();
-      if (!known && check_name(name).empty()) found.push_back({name, it->path().string()});
+      if (known || !check_name(name).empty()) continue;
+      auto paths = socket_paths(directory, name);
+      auto path = std::ranges::find_if(paths, is_socket);
+      if (path != paths.end()) found.push_back({name, *path});
     }
   }
   std::ranges::sort(found, {}, &supervisor::name);
@@ -216,9 +231,9 @@ outcome<conversation> converse_patiently(supervisor const& with, varlink::call w
 
 }  // namespace
 
-outcome<json> ask(supervisor const& asked, std::string_view method, json parameters) {
+outcome<json> ask(supervisor const& asked, std::string_view method, json parameters, duration patience) {
   varlink::call what{.method = std::string(method), .parameters = std::move(parameters)};
-  auto had = converse_patiently(asked, std::move(what), now() + answer_patience);
+  auto had = converse_patiently(asked, std::move(what), now() + patience);
   if (!had) return std::unexpected(std::move(had.error()));
   return std::move(had->first.parameters);
 }

@@ -7,6 +7,7 @@
 
 #include <expected>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,15 @@ trouble no_supervisors();
 // as it.
 ending one_by_one(std::vector<std::string> const& names, std::function<ending(supervisor const&)> const& act);
 
+// What a command runs that was asked, by its options, to do `act` for some names.
+template <class Request>
+std::function<void()> for_each_name(std::shared_ptr<Request> asked,
+                                    ending (*act)(Request const&, supervisor const&), ending& outcome) {
+  return [=, &outcome] {
+    outcome = one_by_one(asked->names, [&](supervisor const& of) { return act(*asked, of); });
+  };
+}
+
 // How long a supervisor may take to answer, which it does at once when it is well.
 constexpr duration answer_patience = std::chrono::seconds(10);
 
@@ -51,7 +61,8 @@ constexpr duration answer_patience = std::chrono::seconds(10);
 constexpr duration return_patience = std::chrono::seconds(5);
 
 // Makes one call on a connection of its own and gives the parameters of its reply.
-outcome<json> ask(supervisor const&, std::string_view method, json parameters = json::object());
+outcome<json> ask(supervisor const&, std::string_view method, json parameters = json::object(),
+                  duration patience = answer_patience);
 
 // A connection on which Watch has begun: every event from now on will be told there.
 outcome<connection> begin_watch(supervisor const&, instant deadline);

@@ -45,6 +45,7 @@ struct stop_requested {  // a second one kills at once
 };
 struct policy_changed {  // `handoff reload`
   operator_policy policy;
+  request_number request{};
 };
 
 // ---- what became of actions
@@ -93,6 +94,9 @@ struct watchdog_fed {
 struct watchdog_pulled {  // WATCHDOG=trigger
   instance_id id;
 };
+struct instance_changed {  // its main process, what it stored: nothing for us, but a successor has to know
+  instance_id id;
+};
 struct listener_shut {  // by a service: its own slot, or the socket of all
   std::size_t listener = 0;
   generation_number slot{};  // none: everybody's
@@ -106,14 +110,22 @@ struct traffic_settled {
   generation_number generation{};
 };
 
+// The state is a predecessor's, and what it names was taken over: the first thing that happens then. Of one
+// that died, commands in flight are lost, and so may be news that it did not live to note.
+struct adopted {
+  bool predecessor_died = false;
+  std::vector<instance_id> parting;   // that it was about to part with, and perhaps did
+  std::vector<instance_id> launched;  // since it wrote that it was launching them
+};
+
 struct time_passed {};
 
 using happening =
     std::variant<upgrade_requested, rollback_requested, abort_requested, promote_requested, pause_requested,
                  resume_requested, weight_requested, stop_requested, policy_changed, prepared,
                  preparation_failed, launched, launch_failed, command_finished, became_ready, exited,
-                 extended, watchdog_fed, watchdog_pulled, listener_shut, listener_replaced, traffic_settled,
-                 time_passed>;
+                 extended, watchdog_fed, watchdog_pulled, instance_changed, listener_shut, listener_replaced,
+                 traffic_settled, adopted, time_passed>;
 
 struct event {
   instant at{};

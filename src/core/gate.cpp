@@ -66,7 +66,7 @@ std::string why_unusable(metric_kind kind, metric_reading const& r) {
 
 // What was counted before the step began is not its own. Counters that fell began anew.
 std::optional<metric_reading> measurement::growth(metric_reading const& counters) {
-  auto before = std::exchange(counters_, counters);
+  auto before = std::exchange(known_.counters, counters);
   if (!before) return {};
   bool restarted = counters[0] < (*before)[0] || counters[1] < (*before)[1];
   if (restarted) return counters;
@@ -74,23 +74,23 @@ std::optional<metric_reading> measurement::growth(metric_reading const& counters
 }
 
 void measurement::add_sample(double sample) {
-  ++count_;
-  double distance = sample - mean_;
-  mean_ += distance / count_;
-  squares_ += distance * (sample - mean_);
+  ++known_.count;
+  double distance = sample - known_.mean;
+  known_.mean += distance / known_.count;
+  known_.squares += distance * (sample - known_.mean);
 }
 
 void measurement::add(metric_kind kind, metric_reading const& r) {
-  is_rate_ = kind == metric_kind::rate;
+  known_.is_rate = kind == metric_kind::rate;
   if (kind == metric_kind::value) {
     for (double sample : r) add_sample(sample);
     return;
   }
   auto grown = growth(r);
   if (!grown) return;
-  if (is_rate_) {
-    failures_ += (*grown)[0];
-    count_ += (*grown)[1];
+  if (known_.is_rate) {
+    known_.failures += (*grown)[0];
+    known_.count += (*grown)[1];
   } else if ((*grown)[1] > 0) {
     add_sample((*grown)[0] / (*grown)[1]);
   }
@@ -98,7 +98,7 @@ void measurement::add(metric_kind kind, metric_reading const& r) {
 
 // Between two looks with another part of the traffic nobody knows which part made it grow.
 void measurement::add_flow(double counter, instant then, weight of) {
-  auto before = std::exchange(flow_, flow_look{counter, then, of});
+  auto before = std::exchange(known_.flow, flow_look{counter, then, of});
   bool comparable = before && before->of == of && of != no_weight && before->then < then;
   if (!comparable || counter < before->counter) return;
   double seconds = static_cast<double>((then - before->then).count()) / 1000;
@@ -108,14 +108,16 @@ void measurement::add_flow(double counter, instant then, weight of) {
 
 // Of a rate with one success and one failure more (Agresti and Caffo 2000): without them a rate of 0 would
 // have no variance, and every first failure would be significant.
-double measurement::mean() const { return is_rate_ ? (failures_ + 1) / (count_ + 2) : mean_; }
-
-double measurement::variance() const {
-  if (is_rate_) return mean() * (1 - mean()) / (count_ + 2);
-  return count_ > 1 ? squares_ / (count_ - 1) / count_ : 0;
+double measurement::mean() const {
+  return known_.is_rate ? (known_.failures + 1) / (known_.count + 2) : known_.mean;
 }
 
-double measurement::freedom() const { return is_rate_ ? INFINITY : count_ - 1; }
+double measurement::variance() const {
+  if (known_.is_rate) return mean() * (1 - mean()) / (known_.count + 2);
+  return known_.count > 1 ? known_.squares / (known_.count - 1) / known_.count : 0;
+}
+
+double measurement::freedom() const { return known_.is_rate ? INFINITY : known_.count - 1; }
 
 judged judge(metric_policy const& m, measurement const& candidate, measurement const& live,
              std::uint32_t chances) {

@@ -17,35 +17,44 @@ using metric_reading = std::vector<double>;
 // Empty when a reading has the form that its kind needs, else what is wrong with it.
 std::string why_unusable(metric_kind, metric_reading const&);
 
+struct flow_look {
+  double counter = 0;
+  instant then{};
+  weight of{};
+};
+
 // Everything that was read of one generation since the step began to hold.
 class measurement {
  public:
+  // All that it remembers, for a successor of ours to go on with.
+  struct memory {
+    double count = 0;
+    double failures = 0;
+    double mean = 0;
+    double squares = 0;  // of the samples' distances from their mean, summed (Welford)
+    bool is_rate = false;
+    std::optional<metric_reading> counters;  // as read last
+    std::optional<flow_look> flow;           // the last one
+  };
+  measurement() = default;
+  explicit measurement(memory m) : known_(std::move(m)) {}
+  memory const& known() const { return known_; }
+
   void add(metric_kind, metric_reading const&);  // that is usable, and of no flow
   // The counter of a flow, as it was then, while the generation had this part of the traffic.
   void add_flow(double counter, instant then, weight);
 
-  double count() const { return count_; }        // of all, or of the samples
-  double failures() const { return failures_; }  // rate
-  double mean() const;                           // value; of a rate the part that failed
-  double variance() const;                       // of the mean
-  double freedom() const;                        // how many distances the variance is known from, less one
+  double count() const { return known_.count; }        // of all, or of the samples
+  double failures() const { return known_.failures; }  // rate
+  double mean() const;                                 // value; of a rate the part that failed
+  double variance() const;                             // of the mean
+  double freedom() const;  // how many distances the variance is known from, less one
 
  private:
-  struct flow_look {
-    double counter;
-    instant then;
-    weight of;
-  };
   std::optional<metric_reading> growth(metric_reading const& counters);
   void add_sample(double);
 
-  double count_ = 0;
-  double failures_ = 0;
-  double mean_ = 0;
-  double squares_ = 0;  // of the samples' distances from their mean, summed (Welford)
-  bool is_rate_ = false;
-  std::optional<metric_reading> counters_;  // as read last
-  std::optional<flow_look> flow_;           // the last one
+  memory known_;
 };
 
 enum class judgement { pass, fail, inconclusive };

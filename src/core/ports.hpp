@@ -5,6 +5,7 @@
 #include <core/action.hpp>
 
 #include <optional>
+#include <vector>
 
 namespace handoff {
 
@@ -52,6 +53,15 @@ struct audience {
   virtual void finish() = 0;  // everything is gone
 };
 
+// Remembers for a successor. Asked before anybody is told what happened or sent away, so that nobody knows
+// more than it does and nobody leaves for reasons that it does not know.
+struct remembrance {
+  virtual ~remembrance() = default;
+  // `parting` are about to be asked to leave or killed: once with them, and without them when it was done.
+  virtual void keep(state const&, std::vector<fact> const& untold,
+                    std::vector<instance_id> const& parting) = 0;
+};
+
 struct ports {
   launcher& instances;
   release_store& releases;
@@ -59,6 +69,7 @@ struct ports {
   handoff::traffic& traffic;
   alarm_clock& clock;
   handoff::audience& audience;
+  remembrance* memory = nullptr;  // none: we die with all that we know
 };
 
 }  // namespace handoff

@@ -187,7 +187,10 @@ void on(turn& t, stop_requested const& e) {
     if (generation* g = t.s.with_role(serving)) dismiss(t, *g, {});
 }
 
-void on(turn& t, policy_changed const& e) { t.s.policy = e.policy; }
+void on(turn& t, policy_changed const& e) {
+  t.s.policy = e.policy;
+  t.reply(e.request, rollout_number{});
+}
 
 // Of a slot it is known whose it is; a generation that leaves may shut its own.
 void on(turn& t, listener_shut const& e) {

@@ -14,6 +14,9 @@ duration backoff(restart_settings const&, std::uint32_t failures_in_a_row);
 // The crashes of one generation, only as far back as the budget looks.
 class crash_history {
  public:
+  crash_history() = default;
+  explicit crash_history(std::vector<instant> recent) : crashes_(std::move(recent)) {}
+
   void add(instant when, restart_settings const&);
 
   // Whether the budget is used up: `burst` crashes within `window` before `now`.

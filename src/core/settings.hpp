@@ -29,6 +29,9 @@ constexpr std::uint32_t stored_descriptors = 512;
 constexpr std::uint32_t draining = 64;          // generations at once
 constexpr std::uint32_t steered_draining = 24;  // generations at once, where they have slots
 constexpr std::size_t steps = 64;               // of a canary
+// Each has a program, some milliseconds to load it and eight descriptors: what a service with a thousand
+// listeners should ask for.
+constexpr std::size_t steered_unasked = 32;
 constexpr std::size_t routes = 32;
 constexpr std::uint32_t restart_burst = 10'000;           // crashes within a window
 constexpr std::uint32_t forgiven_failures = 10'000;       // of a check, in a row
@@ -65,6 +68,7 @@ struct socket_options {
   bool transparent = false;
   bool keepalive = false;
   bool nodelay = false;
+  bool non_blocking = false;  // O_NONBLOCK, which all who hold the socket share
   std::string interface;
   std::optional<std::uint32_t> mark;
   std::optional<std::uint32_t> receive_buffer;  // bytes

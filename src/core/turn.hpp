@@ -43,6 +43,7 @@ void on(turn&, launch_failed const&);
 void on(turn&, became_ready const&);
 void on(turn&, exited const&);
 void on(turn&, extended const&);
+inline void on(turn&, instance_changed const&) {}
 void on(turn&, watchdog_fed const&);
 void on(turn&, watchdog_pulled const&);
 void on(turn&, traffic_settled const&);
@@ -78,6 +79,10 @@ void run_due_metrics(turn&);
 void end_of_metric(turn&, command const&, std::optional<std::string> const& failure, metric_reading const&);
 void cancel_metrics(turn&, rollout const&);
 std::optional<std::string> open_question(rollout const&);  // the first metric that does not pass
+
+// ---- adoption.cpp
+
+void on(turn&, adopted const&);
 
 // ---- requests.cpp
 

@@ -11,10 +11,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -34,6 +36,7 @@ struct options {
   unsigned crash_after_ms = 0;
   std::optional<int> fail_start;
   unsigned fail_every = 0;
+  unsigned log_every_ms = 0;
   std::string counters;
   bool never_ready = false;
   bool ignore_drain = false;
@@ -57,6 +60,8 @@ void describe(CLI::App& app, options& o) {
       ->check(CLI::Range(0, 255));
   app.add_option("--fail-every", o.fail_every,
                  "answer each n-th page with status 500; /metrics tells how many");
+  app.add_option("--log-every-ms", o.log_every_ms,
+                 "write a numbered line this often, and how many at the end");
   app.add_option("--counters", o.counters,
                  "keep \"FAILED ALL\" in this file with the generation's number behind its name");
   app.add_flag("--never-ready", o.never_ready, "serve, but never say READY");
@@ -109,6 +114,27 @@ void crash_after(unsigned ms) {
   setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
+// Writes numbered lines until it is destroyed, and then how many there were.
+class log_writer {
+ public:
+  explicit log_writer(unsigned every_ms)
+      : every_(every_ms), thread_([this](std::stop_token const& stop) { write_until(stop); }) {}
+
+ private:
+  void write_until(std::stop_token const& stop) const {
+    std::mutex alone;
+    std::condition_variable_any stopped;
+    std::unique_lock lock(alone);
+    unsigned lines = 0;
+    do dprintf(STDOUT_FILENO, "line %u\n", ++lines);
+    while (!stopped.wait_for(lock, stop, every_, [&] { return stop.stop_requested(); }));
+    dprintf(STDOUT_FILENO, "%u lines\n", lines);
+  }
+
+  std::chrono::milliseconds every_;
+  std::jthread thread_;
+};
+
 std::string counters_file(options const& o) {
   return o.counters.empty() ? "" : o.counters + "." + std::to_string(handoff_generation());
 }
@@ -137,6 +163,9 @@ int serve(options const& o, std::vector<served_listener> const& listeners, int s
   if (!delay_start(o, stop_fd)) return 0;
   if (!o.never_ready) handoff_ready();
   if (o.crash_after_ms > 0) crash_after(o.crash_after_ms);
+
+  std::optional<log_writer> log;
+  if (o.log_every_ms > 0) log.emplace(o.log_every_ms);
 
   std::vector<std::thread> others;
   for (unsigned i = 1; i < o.threads; ++i) {

@@ -97,6 +97,11 @@ bool agrees(launch_view const& view, handed_over const& handed) noexcept {
          view.has(launch_flag::has_cgroup) == (handed.cgroup >= 0);
 }
 
+bool is_abandoned(int channel) noexcept {
+  char nothing_is_sent = 0;
+  return kernel::call(SYS_recvfrom, channel, &nothing_is_sent, 1, MSG_DONTWAIT, nullptr, nullptr) == 0;
+}
+
 void give_up(int channel, launch_stage stage, int error_number) noexcept {
   talk::report report{talk::magic, static_cast<std::uint32_t>(stage), error_number};
   constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;

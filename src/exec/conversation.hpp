@@ -32,6 +32,9 @@ int map_spec(int descriptor, std::span<std::byte const>& bytes) noexcept;
 // True when the spec asks for exactly the descriptors that came.
 bool agrees(launch_view const&, handed_over const&) noexcept;
 
+// True when handoffd ended and has noted nowhere that there will be this service.
+bool is_abandoned(int channel) noexcept;
+
 // Tells handoffd which step failed, and ends. Started by hand there is nobody to tell, so a person is told.
 [[noreturn]] void give_up(int channel, launch_stage, int error_number) noexcept;
 

@@ -119,7 +119,8 @@ void launch() noexcept {
   for (auto const& step : steps) {
     if (int failed = step.take(order); failed != 0) give_up(order.handed.channel, step.stage, failed);
   }
-  give_up(order.handed.channel, launch_stage::exec, become(order, vectors));
+  int failed = is_abandoned(order.handed.channel) ? ECANCELED : become(order, vectors);
+  give_up(order.handed.channel, launch_stage::exec, failed);
 }
 
 }  // namespace handoff

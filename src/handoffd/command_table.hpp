@@ -36,6 +36,7 @@ class command_table final : public command_runner {
   void run(command const&) override;
   void cancel(command_number) override;
   std::vector<pid_t> pids() const;
+  bool is_calm() const { return running_.empty() && waiting_.empty(); }
 
  private:
   struct running;

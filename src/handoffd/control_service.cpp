@@ -15,13 +15,6 @@ varlink::service_info const& about() {
   return info;
 }
 
-result<std::optional<gid_t>> group_number(std::string const& name) {
-  if (name.empty()) return std::optional<gid_t>();
-  auto found = resolve_account({}, name, {});
-  if (!found) return failure(std::move(found.error()).during("[control] group"));
-  return found->group ? std::optional<gid_t>(*found->group) : std::optional<gid_t>(::getgid());
-}
-
 weight weight_of(double percentage) {
   return weight{static_cast<std::uint32_t>(std::lround(percentage * 100))};
 }
@@ -35,6 +28,13 @@ std::optional<experiment_wish> wish_of(json const& upgrade) {
 
 }  // namespace
 
+result<std::optional<gid_t>> control_service::group_of(control_settings const& s) {
+  if (s.group.empty()) return std::optional<gid_t>();
+  auto found = resolve_account({}, s.group, {});
+  if (!found) return failure(std::move(found.error()).during("[control] group"));
+  return found->group ? std::optional<gid_t>(*found->group) : std::optional<gid_t>(::getgid());
+}
+
 control_service::control_service(backend b, control_settings const& settings, std::optional<gid_t> group)
     : backend_(std::move(b)), group_(group) {
   set_allowed(settings);
@@ -42,18 +42,27 @@ control_service::control_service(backend b, control_settings const& settings, st
 
 result<std::unique_ptr<control_service>> control_service::open(loop& on, std::string const& path,
                                                                control_settings const& settings, backend b) {
-  auto group = group_number(settings.group);
+  auto group = group_of(settings);
   if (!group) return std::unexpected(group.error());
   auto listening = listen_for_control(path, *group);
   if (!listening) return std::unexpected(listening.error());
-  std::unique_ptr<control_service> made(new control_service(std::move(b), settings, *group));
-  made->file_ = std::move(listening->file);
+  return serve(on, std::move(*listening), settings, std::move(b), *group);
+}
+
+result<std::unique_ptr<control_service>> control_service::serve(loop& on, control_listener listening,
+                                                                control_settings const& settings, backend b,
+                                                                std::optional<gid_t> group) {
+  std::unique_ptr<control_service> made(new control_service(std::move(b), settings, group));
+  made->file_ = std::move(listening.file);
   control_handlers handlers{[s = made.get()](client_id from, control_peer const& peer,
                                              std::string_view bytes) { s->handle(from, peer, bytes); },
-                            [s = made.get()](client_id gone) { s->watchers_.erase(gone); }};
+                            [s = made.get()](client_id gone) {
+                              s->watchers_.erase(gone);
+                              s->want_reexec_.erase(gone);
+                            }};
   std::string refusal = varlink::to_bytes(
       varlink::reply{"io.handoff.Supervisor.Busy", {{"reason", "too many clients of this user"}}, false});
-  auto socket = control_socket::serve(on, std::move(listening->fd), std::move(handlers), std::move(refusal));
+  auto socket = control_socket::serve(on, std::move(listening.fd), std::move(handlers), std::move(refusal));
   if (!socket) return std::unexpected(socket.error());
   made->socket_ = std::move(*socket);
   return made;
@@ -82,6 +91,7 @@ void control_service::dispatch(client_id from, varlink::call const& asked) {
   if (m == "Status") return reply(from, asked, backend_.status());
   if (m == "Watch") return begin_watching(from, asked);
   if (m == "Plan") return plan(from, asked);
+  if (m == "Reexec") return begin_reexec(from, asked);
   if (m == "Reload") return reload(from, asked);
   if (m == "History") {
     auto most = asked.parameters.value("limit", history::kept);
@@ -118,6 +128,7 @@ void control_service::hear(answer const& a) {
   if (!a.outcome)
     return socket_->send(call.from,
                          varlink::error_to(call.asked, "Refused", {{"reason", a.outcome.error()}}));
+  if (!call.reply.is_null()) return reply(call.from, call.asked, std::move(call.reply));
   json parameters = json::object();
   if (call.asked.method != "Stop") parameters["rollout"] = number(*a.outcome);
   reply(call.from, call.asked, std::move(parameters));
@@ -128,8 +139,12 @@ void control_service::reply(client_id to, varlink::call const& asked, json param
 }
 
 void control_service::reload(client_id from, varlink::call const& asked) {
-  auto done = backend_.reload();
-  if (done) return reply(from, asked, {{"applied", *done}});
+  request_number n{++last_request_};
+  auto done = backend_.reload(n);
+  if (done) {
+    waiting_.emplace(n, waiting_call{from, asked, {{"applied", *done}}});
+    return;
+  }
   auto const& no = done.error();
   if (no.invalid.empty())
     return socket_->send(from, varlink::error_to(asked, "Refused", {{"reason", no.reason}}));
@@ -146,6 +161,22 @@ void control_service::begin_watching(client_id from, varlink::call const& asked)
   watchers_.emplace(from, asked);
   json hello{{"sequence", 0}, {"time", ""}, {"kind", "watching"}, {"text", "watching"}};
   socket_->send(from, varlink::reply_to(asked, {{"event", std::move(hello)}}, true), reply_part::more_follow);
+}
+
+// The reply is the successor's to give, or ours when there is none.
+void control_service::begin_reexec(client_id from, varlink::call const& asked) {
+  if (auto why_not = backend_.reexec())
+    return socket_->send(from, varlink::error_to(asked, "Refused", {{"reason", *why_not}}));
+  want_reexec_.emplace(from, asked);
+}
+
+void control_service::end_reexec(std::optional<std::string> const& why_not) {
+  for (auto const& [to, asked] : std::exchange(want_reexec_, {})) {
+    if (why_not)
+      socket_->send(to, varlink::error_to(asked, "Refused", {{"reason", *why_not}}));
+    else
+      reply(to, asked, {{"version", HANDOFF_VERSION}});
+  }
 }
 
 void control_service::publish(json const& event) {

@@ -18,6 +18,10 @@
 
 namespace handoff {
 
+class inherited_descriptors;
+class manifest;
+struct snapshot;
+
 class control_service {
  public:
   // What calls are answered from.
@@ -25,9 +29,19 @@ class control_service {
     std::function<void(happening)> post;
     std::function<json()> status;
     std::function<json(std::size_t most)> history;
-    std::function<std::expected<std::vector<std::string>, release_book::refusal>()> reload;
+    std::function<std::expected<std::vector<std::string>, release_book::refusal>(request_number)> reload;
     std::function<std::expected<json, problems>()> plan;
+    std::function<std::optional<std::string>()> reexec;  // begins it, or says why not
   };
+
+  // Goes on with the socket and the clients of a predecessor.
+  static result<std::unique_ptr<control_service>> adopt(loop&, std::string const& path,
+                                                        control_settings const&, backend, snapshot const&,
+                                                        inherited_descriptors&);
+  void keep(snapshot&, manifest&) const;
+
+  // To those who asked for it: nothing when it is done, else why it did not happen.
+  void end_reexec(std::optional<std::string> const& why_not);
 
   static result<std::unique_ptr<control_service>> open(loop&, std::string const& path,
                                                        control_settings const&, backend);
@@ -41,6 +55,10 @@ class control_service {
 
  private:
   control_service(backend, control_settings const&, std::optional<gid_t> group);
+  static result<std::unique_ptr<control_service>> serve(loop&, control_listener, control_settings const&,
+                                                        backend, std::optional<gid_t> group);
+  static result<std::optional<gid_t>> group_of(control_settings const&);
+  void begin_reexec(client_id, varlink::call const&);
   void handle(client_id, control_peer const&, std::string_view message);
   void dispatch(client_id, varlink::call const&);
   void ask(client_id, varlink::call const&, std::function<happening(request_number)>);
@@ -53,6 +71,7 @@ class control_service {
   struct waiting_call {
     client_id from;
     varlink::call asked;
+    json reply = nullptr;  // null: the number of the rollout
   };
 
   backend backend_;
@@ -62,6 +81,7 @@ class control_service {
   std::unique_ptr<control_socket> socket_;
   std::map<request_number, waiting_call> waiting_;
   std::map<client_id, varlink::call> watchers_;
+  std::map<client_id, varlink::call> want_reexec_;
   std::uint64_t last_request_ = 0;
 };
 

@@ -29,6 +29,8 @@ class door {
   steered_listener const* steered() const { return steered_.get(); }
   bool is_steered() const { return steered_ != nullptr; }
   listener* shared() { return shared_ ? &*shared_ : nullptr; }
+  listener const* shared() const { return shared_ ? &*shared_ : nullptr; }
+  std::string const& why() const { return why_; }  // it is shared, or not steered by eBPF
   std::string why_shared() const { return is_steered() ? std::string() : why_; }
 
   // Services override the backlog.

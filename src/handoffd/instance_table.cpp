@@ -7,6 +7,7 @@
 #include <os/service_manager.hpp>
 
 #include <fcntl.h>
+#include <handoffd/running_instance.hpp>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,25 +17,8 @@ namespace handoff {
 
 namespace {
 
-constexpr std::size_t verdict_lines = 20;
-constexpr std::size_t generations_quoted = 8;  // a verdict asks about the newest one
-constexpr int most_rounds = 16;  // of one sweep: a service that forks without end must not hold up the loop
-
-std::vector<std::string> identity_variables(std::string const& service, instance_id const& id) {
-  return {"HANDOFF_SERVICE=" + service, "HANDOFF_GENERATION=" + std::to_string(number(id.generation)),
-          "HANDOFF_INSTANCE=" + std::to_string(id.index),
-          "HANDOFF_INCARNATION=" + std::to_string(id.incarnation)};
-}
-
 duration to_duration(std::chrono::microseconds d) {
   return std::min(std::chrono::ceil<duration>(d), limit::longest);
-}
-
-// No more than a verdict quotes: the last ones.
-void append_words(std::vector<std::string>& words, std::vector<std::string> const& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  if (words.size() > verdict_lines)
-    words.erase(words.begin(), words.end() - static_cast<std::ptrdiff_t>(verdict_lines));
 }
 
 // A FIFO that nobody reads fails with ENXIO; without O_NONBLOCK the loop would wait for a reader, fifo(7).
@@ -45,29 +29,9 @@ result<unique_fd> open_output_file(std::string const& path) {
   return file;
 }
 
+std::string notify_variable(notify_socket const& of) { return "NOTIFY_SOCKET=" + of.path(); }
+
 }  // namespace
-
-struct instance_table::running {
-  instance_id id;
-  process launched;                // what we started; its group and session are the instance's
-  std::optional<process> adopted;  // MAINPID=: another one is the service
-  unique_fd channel;
-  std::optional<std::string> launch_failure;
-  bool failure_is_transient = false;
-  std::unique_ptr<notify_socket> notify;
-  std::unique_ptr<output_pipe> output;
-  std::optional<generation_cgroup> cgroup;
-  std::string status;
-  watch channel_watch, process_watch;
-
-  process& main() { return adopted ? *adopted : launched; }
-};
-
-// Descendants that may have outlived their instance.
-struct instance_table::remains {
-  std::vector<std::string> variables;
-  std::optional<generation_cgroup> cgroup;
-};
 
 instance_table::instance_table(surroundings const& around, listener_table& listeners, find_release release_of)
     : around_(around), listeners_(listeners), release_of_(std::move(release_of)), disposer_([](pid_t) {}) {}
@@ -105,6 +69,16 @@ void instance_table::launch(instance_id const& id) {
   else if (r->cgroup)
     (void)r->cgroup->remove();
   around_.post(launch_failed{id, started.error().message(), is_transient(started.error())});
+  if (of != nullptr && of->executable->is_lost()) replace_lost(id.generation);
+}
+
+// By what is installed now, rather than leave the service down for as long as nobody looks. Once, since
+// each try at a restart comes here.
+void instance_table::replace_lost(generation_number g) {
+  if (!replaced_.insert(g).second) return;
+  around_.log(log_level::warning, "generation " + std::to_string(number(g)) +
+                                      " cannot be started again: what is installed now is tried");
+  around_.post(upgrade_requested{cause::retry, {}, {}});
 }
 
 result<> instance_table::start(running& r, release const& of) {
@@ -128,16 +102,25 @@ result<> instance_table::start(running& r, release const& of) {
   return watch_launched(r);
 }
 
+notify_socket::receiver instance_table::hears(instance_id const& id) {
+  return [this, id](notify_sender const&, std::string_view bytes, std::vector<unique_fd> fds) {
+    auto read = read_notify_datagram(bytes);
+    if (!read) return disposer_.dispose(std::move(fds));
+    hear(id, *read, std::move(fds));
+  };
+}
+
+output_pipe::line_receiver instance_table::logs(instance_id const& id) {
+  return [this, id](std::string line) {
+    around_.log(log_level::info, around_.service + "[" + to_string(id) + "]: " + line);
+  };
+}
+
 result<> instance_table::open_notify_socket(running& r, release const& of) {
   auto opened = notify_socket::create(
       around_.events,
       around_.notify_directory + "/" + to_string(r.id) + "." + std::to_string(r.id.incarnation),
-      of.identity.user.value_or(::getuid()), disposer_,
-      [this, id = r.id](notify_sender const&, std::string_view bytes, std::vector<unique_fd> fds) {
-        auto read = read_notify_datagram(bytes);
-        if (!read) return disposer_.dispose(std::move(fds));
-        hear(id, *read, std::move(fds));
-      });
+      of.identity.user.value_or(::getuid()), disposer_, hears(r.id));
   if (!opened) return std::unexpected(opened.error());
   r.notify = std::move(*opened);
   return {};
@@ -157,10 +140,7 @@ result<unique_fd> instance_table::open_output(running& r, release const& of) {
     case output_kind::capture:
       break;
   }
-  auto pipe = output_pipe::create(
-      around_.events, of.identity.user.value_or(::getuid()), [this, id = r.id](std::string line) {
-        around_.log(log_level::info, around_.service + "[" + to_string(id) + "]: " + line);
-      });
+  auto pipe = output_pipe::create(around_.events, of.identity.user.value_or(::getuid()), logs(r.id));
   if (!pipe) return std::unexpected(pipe.error());
   r.output = std::move(pipe->reader);
   return std::move(pipe->service_end);
@@ -179,9 +159,8 @@ result<unique_fd> instance_table::give_cgroup(running& r) {
 
 result<launch_spec> instance_table::describe(running const& r, release const& of,
                                              std::vector<int>& descriptors) const {
-  launch_extras extras{.arguments = of.service.command,
-                       .environment = identity_variables(around_.service, r.id)};
-  extras.environment.push_back("NOTIFY_SOCKET=" + r.notify->path());
+  launch_extras extras{.arguments = of.service.command, .environment = identity_variables(around_, r.id)};
+  extras.environment.push_back(notify_variable(*r.notify));
   if (of.service.watchdog)
     extras.environment.push_back("WATCHDOG_USEC=" +
                                  std::to_string(std::chrono::microseconds(*of.service.watchdog).count()));
@@ -217,81 +196,20 @@ void instance_table::read_report(instance_id const& id) {
   if (!r.launch_failure) around_.post(launched{id});
 }
 
-// ---- endings
-
-result<> instance_table::watch_launched(running& r) {
-  auto reported = around_.events.on_fd(r.channel.get(), readiness_of_fd::readable,
-                                       [this, id = r.id] { read_report(id); });
-  if (!reported) return std::unexpected(reported.error());
-  r.channel_watch = std::move(*reported);
-  auto watched = watch_end(r.launched, r.id);
-  if (!watched) return std::unexpected(watched.error());
-  r.process_watch = std::move(*watched);
-  return {};
-}
-
-result<watch> instance_table::watch_end(process const& p, instance_id const& id) {
-  return around_.events.on_fd(p.pidfd(), readiness_of_fd::readable, [this, id] { ended(id); });
-}
-
-void instance_table::ended(instance_id const& id) {
-  auto found = running_.find(id);
-  if (found == running_.end()) return;
-  running& r = *found->second;
-  auto how = r.main().peek();
-  if (how && !*how) return;
-  if (r.channel) read_report(id);
-  pid_t const who = r.main().pid();
-  r.notify->receive();                // last words may be under way
-  if (r.main().pid() != who) return;  // and may name its successor
-  exit_status status = how ? **how : exit_status{};
-  bury(r);
-  auto event = r.launch_failure ? happening(launch_failed{id, *r.launch_failure, r.failure_is_transient})
-                                : happening(exited{id, to_string(status)});
-  running_.erase(id);
-  around_.post(std::move(event));
-}
-
-// Kills the rest of the instance, reaps it, and keeps its last words.
-void instance_table::bury(running& r) {
-  if (r.cgroup) (void)r.cgroup->kill_all();
-  (void)r.launched.kill_group();
-  if (r.output) {
-    r.output->drain_now();
-    append_words(last_words_[r.id.generation], r.output->tail(verdict_lines));
-    if (last_words_.size() > generations_quoted) last_words_.erase(last_words_.begin());
-  }
-  strays_ += r.notify->seen().strangers + r.notify->seen().broken;
-  if (r.adopted) (void)r.adopted->reap();
-  (void)r.launched.reap();
-  remains_.push_back({identity_variables(around_.service, r.id), std::move(r.cgroup)});
-  ::raise(SIGCHLD);  // its own may have been answered before we knew of the end: there is more to sweep
-  listeners_.restore_backlogs();
-}
-
-void instance_table::sweep(std::vector<pid_t> const& known) {
-  auto is_over = [&](remains const& left) {
-    auto killed = kill_orphans(known, left.variables);
-    // Who is ending carries no variables any more, and may leave us children that do.
-    bool nobody = killed && *killed == 0 && !is_an_orphan_ending(known).value_or(true);
-    if (!left.cgroup) return nobody;
-    (void)left.cgroup->kill_all();
-    auto removed = left.cgroup->remove();
-    return nobody && removed && *removed;
-  };
-  for (int round = 0; round < most_rounds; ++round) {
-    std::erase_if(remains_, is_over);
-    if (reap_orphans(known).value_or(0) == 0) break;
-  }
-  disposer_.proceed();
-}
+// ---- who is whose
 
 std::vector<pid_t> instance_table::pids() const {
   std::vector<pid_t> all;
   for (auto const& [id, r] : running_) {
-    all.push_back(r->launched.pid());
+    if (r->launched) all.push_back(r->launched.pid());
     if (r->adopted) all.push_back(r->adopted->pid());
   }
+  return all;
+}
+
+std::vector<std::string> instance_table::notify_variables() const {
+  std::vector<std::string> all;
+  for (auto const& [id, r] : running_) all.push_back(notify_variable(*r->notify));
   return all;
 }
 
@@ -346,6 +264,7 @@ void instance_table::hear(instance_id const& id, notify_datagram const& said, st
   if (said.extend_timeout) around_.post(extended{id, to_duration(*said.extend_timeout)});
   hear_watchdog(id, said);
   keep_descriptors(id.generation, said, std::move(fds));
+  if (said.main_pid || said.store || said.remove_stored) around_.post(instance_changed{id});
 }
 
 void instance_table::hear_watchdog(instance_id const& id, notify_datagram const& said) {
@@ -359,7 +278,7 @@ void instance_table::hear_watchdog(instance_id const& id, notify_datagram const&
 void instance_table::follow_main(running& r, pid_t pid) {
   if (pid == r.main().pid()) return;
   unique_fd pidfd(open_pidfd(pid));
-  if (!pidfd || !carries_variables(pid, identity_variables(around_.service, r.id)))
+  if (!pidfd || !carries_variables(pid, identity_variables(around_, r.id)))
     return tell(log_level::warning, r.id, "MAINPID=" + std::to_string(pid) + " is not one of its processes");
   process adopted(pid, std::move(pidfd));
   auto watched = watch_end(adopted, r.id);
@@ -386,14 +305,6 @@ void instance_table::keep_descriptors(generation_number from, notify_datagram co
 }
 
 // ---- what there is to see
-
-std::vector<std::string> instance_table::last_words(generation_number g) const {
-  std::vector<std::string> words;
-  if (auto found = last_words_.find(g); found != last_words_.end()) words = found->second;
-  for (auto const& [id, r] : running_)
-    if (id.generation == g && r->output) append_words(words, r->output->tail(verdict_lines));
-  return words;
-}
 
 std::map<instance_id, observed_instance> instance_table::observe() const {
   std::map<instance_id, observed_instance> all;

@@ -34,9 +34,15 @@ struct surroundings {
   std::function<void(log_level, std::string const&)> log;  // one line
   int launcher = -1;                                       // handoff-exec, open
   std::string service;
+  std::string control_socket;
   std::string notify_directory;
   std::optional<std::string> delegated_cgroup;
 };
+
+class inherited_descriptors;
+class manifest;
+struct kept_instance;
+struct snapshot;
 
 class instance_table final : public launcher {
  public:
@@ -45,6 +51,13 @@ class instance_table final : public launcher {
   static result<std::unique_ptr<instance_table>> create(surroundings const&, listener_table&, find_release);
   ~instance_table() override;
 
+  // For a successor; and what a successor does first. Of a predecessor that died, instances that are gone,
+  // or have another process under their number, are left out.
+  void keep(snapshot&, manifest&) const;
+  result<> adopt(snapshot const&, inherited_descriptors&);
+  bool is_calm() const;  // nothing is being launched
+  bool has(instance_id const& id) const { return running_.contains(id); }
+
   void launch(instance_id const&) override;
   void ask_to_drain(instance_id const&) override;
   void kill(instance_id const&) override;
@@ -52,6 +65,9 @@ class instance_table final : public launcher {
 
   // The pids that belong to somebody; every other child of ours is an orphan.
   std::vector<pid_t> pids() const;
+
+  // By which all processes of our instances are known that keep their environment.
+  std::vector<std::string> notify_variables() const;
 
   // The sessions of a generation's instances, setsid(2).
   std::vector<pid_t> sessions(generation_number) const;
@@ -73,6 +89,11 @@ class instance_table final : public launcher {
 
   instance_table(surroundings const&, listener_table&, find_release);
   result<> start(running&, release const&);
+  result<> adopt(kept_instance const&, inherited_descriptors&);
+  result<> adopt_surroundings(running&, kept_instance const&, inherited_descriptors&);
+  result<unique_fd> take_output(running&, kept_instance const&, inherited_descriptors&);
+  notify_socket::receiver hears(instance_id const&);
+  output_pipe::line_receiver logs(instance_id const&);
   result<> open_notify_socket(running&, release const&);
   result<unique_fd> open_output(running&, release const&);
   result<unique_fd> give_cgroup(running&);
@@ -81,11 +102,13 @@ class instance_table final : public launcher {
   result<watch> watch_end(process const&, instance_id const&);
   void read_report(instance_id const&);
   void ended(instance_id const&);
+  bool await_collection(running&);
   void bury(running&);
   void hear(instance_id const&, notify_datagram const&, std::vector<unique_fd>);
   void hear_watchdog(instance_id const&, notify_datagram const&);
   void follow_main(running&, pid_t);
   void keep_descriptors(generation_number from, notify_datagram const&, std::vector<unique_fd>);
+  void replace_lost(generation_number);
   void tell(log_level, instance_id const&, std::string const&) const;
 
   surroundings around_;
@@ -96,7 +119,8 @@ class instance_table final : public launcher {
   std::map<instance_id, std::unique_ptr<running>> running_;
   std::vector<remains> remains_;  // of ended instances: what may still be alive
   std::map<generation_number, std::vector<std::string>> last_words_;
-  std::uint64_t strays_ = 0;  // of sockets that are gone
+  std::set<generation_number> replaced_;  // an upgrade was asked for, since nobody can launch it
+  std::uint64_t strays_ = 0;              // of sockets that are gone
 };
 
 }  // namespace handoff

@@ -1,15 +1,21 @@
 #include "listener_table.hpp"
 
+#include <os/launch.hpp>
+#include <os/listening.hpp>
+
 #include <poll.h>
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 namespace handoff {
 
 namespace {
 
-constexpr duration reopen_again{100};
+// Between two tries of what failed.
+constexpr duration shortest_wait{100};
+constexpr duration longest_wait{5'000};
 
 // Between the last weight of a slot and its end. A listening socket that is closed while a handshake ends in
 // it resets that connection now and then: measured with clients at full speed, 238 connections in 38,552
@@ -44,12 +50,8 @@ std::string why_not_as(door const& open, listener_settings const& wanted, rollou
   return {};
 }
 
-// Each has a program, some milliseconds to load it and eight descriptors: what a service with a thousand
-// listeners should ask for.
-constexpr std::size_t most_steered_unasked = 32;
-
 std::string too_many() {
-  return "the service has more than " + std::to_string(most_steered_unasked) +
+  return "the service has more than " + std::to_string(limit::steered_unasked) +
          " listeners; [rollout] sharing = 'steered' steers them all";
 }
 
@@ -109,7 +111,8 @@ result<std::vector<named_listener>> listener_table::configure(std::vector<listen
     else if (auto why = why_not_as(open->way_in, w, how); !why.empty())
       return plain_failure("listener '" + w.name + "': " + why);
   }
-  bool many = how.sharing == sharing::automatic && wanted.size() > most_steered_unasked;
+  bool many =
+      how.sharing == sharing::automatic && !needs_steering(how) && wanted.size() > limit::steered_unasked;
   auto opened = open(missing, how, many);
   if (!opened) return std::unexpected(opened.error());
   for (auto& way_in : *opened) add(std::move(way_in));
@@ -158,7 +161,7 @@ void listener_table::add(door way_in) {
   std::size_t number = next_++;
   bool steered = way_in.is_steered();
   auto backlog = way_in.settings().options.backlog;
-  entries_.emplace(number, entry{std::move(way_in), backlog, 0, {}});
+  entries_.emplace(number, entry{std::move(way_in), backlog, 0});
   if (steered)
     watch_anchor(number);
   else
@@ -236,13 +239,32 @@ std::vector<steered_listener*> listener_table::with_slot(generation_number g) {
 
 void listener_table::split(traffic_split const& s) {
   split_ = s;
-  for (auto& [number, e] : entries_) {
-    auto* group = e.way_in.steered();
-    if (group == nullptr) continue;
-    if (auto applied = group->apply(s); !applied) report_(applied.error().message());
-    watch_anchor(number);
-  }
+  for (auto& [number, e] : entries_) divide(number);
   restore_backlogs();
+}
+
+void listener_table::divide(std::size_t number) {
+  auto found = entries_.find(number);
+  auto* group = found == entries_.end() ? nullptr : found->second.way_in.steered();
+  if (group == nullptr) return;
+  if (auto applied = group->apply(split_); !applied)
+    try_again(key_of(number, no_generation), applied.error(), [this, number] { divide(number); });
+  watch_anchor(number);
+}
+
+// Says so once in a row of failures, since the last of them may be far away.
+void listener_table::try_again(std::uint64_t key, error const& why, std::function<void()> what) {
+  retry& r = retries_[key];
+  if (r.why != why.message()) report_(why.message() + "; tried again");
+  r.why = why.message();
+  r.wait = std::min(std::max(2 * r.wait, shortest_wait), longest_wait);
+  auto armed = loop_.at(loop::now() + r.wait, [this, key, what = std::move(what)] {
+    auto mine = std::exchange(retries_.at(key).alarm, {});  // it is running: to the end of this call
+    what();
+    if (auto found = retries_.find(key); found != retries_.end() && !found->second.alarm)
+      retries_.erase(found);
+  });
+  if (armed) r.alarm = std::move(*armed);
 }
 
 void listener_table::settle(generation_number g, instant by) { leaving_->settle(g, by, with_slot(g)); }
@@ -324,10 +346,13 @@ void listener_table::put_program_back(std::size_t number) {
   if (found == entries_.end()) return;
   auto* group = found->second.way_in.steered();
   if (group->intact()) return;
+  if (auto done = group->reattach(); !done)
+    return try_again(key_of(number, no_generation), done.error(),
+                     [this, number] { put_program_back(number); });
   report_("the steering program of listener '" + group->name() +
           "' did not choose any more: a service took it away; it is back");
-  if (auto done = group->reattach(); !done) report_(done.error().message());
-  watch_anchor(number);
+  if (split_ == traffic_split{}) return watch_anchor(number);  // it chooses as a predecessor left it
+  divide(number);
 }
 
 void listener_table::reopen(std::size_t number, generation_number slot) {
@@ -336,7 +361,13 @@ void listener_table::reopen(std::size_t number, generation_number slot) {
   if (!found->second.way_in.is_steered()) return reopen_shared(number);
   auto* group = found->second.way_in.steered();
   if (!group->fd(slot)) return;
-  if (auto reopened = group->reopen(slot); !reopened) report_(reopened.error().message());
+  if (auto reopened = group->reopen(slot); !reopened) {
+    if (is_transient(reopened.error()))
+      return try_again(key_of(number, slot), reopened.error(),
+                       [this, number, slot] { reopen(number, slot); });
+    report_(reopened.error().message());
+    if (!is_listening(*group->fd(slot)).value_or(false)) return;
+  }
   ++found->second.reopened;
   watch_slot(number, slot);
   watch_anchor(number);
@@ -348,13 +379,8 @@ void listener_table::reopen_shared(std::size_t number) {
   entry& e = found->second;
   hangups_->forget(key_of(number, no_generation));
   auto how = e.way_in.shared()->reopen();
-  if (!how) {
-    report_(how.error().message() + "; tried again");
-    auto retry = loop_.at(loop::now() + reopen_again, [this, number] { reopen_shared(number); });
-    if (retry) e.retry = std::move(*retry);
-    return;
-  }
-  e.retry.reset();
+  if (!how)
+    return try_again(key_of(number, no_generation), how.error(), [this, number] { reopen_shared(number); });
   ++e.reopened;
   watch_shared(number);
   if (*how == reopening::replaced) post_(listener_replaced{number});

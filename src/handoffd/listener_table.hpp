@@ -26,6 +26,10 @@ struct named_listener {
   std::size_t listener = 0;
 };
 
+class inherited_descriptors;
+class manifest;
+struct kept_listeners;
+
 class listener_table final : public traffic {
  public:
   using post = std::function<void(happening)>;
@@ -38,6 +42,11 @@ class listener_table final : public traffic {
   // What is opened counts as configured until the next call.
   result<std::vector<named_listener>> configure(std::vector<listener_settings> const&,
                                                 rollout_settings const&);
+
+  // For a successor; and what a successor does first, instead of configure().
+  void keep(kept_listeners&, manifest&) const;
+  result<> adopt(kept_listeners const&, inherited_descriptors&);
+  void remove_slots_but(std::vector<generation_number> const& known);
 
   // How long a leaving generation's queue may stand still.
   void set_retire_after(duration d) { leaving_->set_retire_after(d); }
@@ -98,7 +107,11 @@ class listener_table final : public traffic {
     door way_in;
     std::uint32_t backlog = 0;  // as configured last
     std::uint32_t reopened = 0;
-    watch retry;
+  };
+  struct retry {
+    std::string why;
+    duration wait{};
+    watch alarm;
   };
 
   listener_table(loop& on, post to_engine, report tell, std::vector<named_descriptor> adopted);
@@ -108,8 +121,11 @@ class listener_table final : public traffic {
   void watch_shared(std::size_t listener);
   void watch_slot(std::size_t listener, generation_number);
   void watch_anchor(std::size_t listener);
+  void watch_all(std::size_t listener);
   void reopen_shared(std::size_t listener);
   void put_program_back(std::size_t listener);
+  void divide(std::size_t listener);
+  void try_again(std::uint64_t key, error const& why, std::function<void()> what);
   std::vector<steered_listener*> with_slot(generation_number);
   void remove_slots_now(generation_number);
   void close_unused();
@@ -128,6 +144,7 @@ class listener_table final : public traffic {
   std::map<generation_number, std::set<std::size_t>> users_;
   std::set<generation_number> with_slots_;
   std::map<generation_number, watch> removals_;  // that are to come
+  std::map<std::uint64_t, retry> retries_;       // by listener and slot, while something fails
   traffic_split split_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <os/file.hpp>
 #include <os/service_manager.hpp>
+#include <wire/snapshot.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -80,8 +81,8 @@ ended_rollout narrator::end(fact const& f) {
   return done;
 }
 
-// Rollouts are told in the history before anybody hears of their number: whoever finds us dead can then tell
-// the rollout they wait for from the next one, which never has its number.
+// Rollouts are told in the history before anybody but who asked hears of their number: whoever finds us dead
+// can then tell the rollout they wait for from the next one, which never has its number.
 void narrator::hear(fact const& f, state const& s) {
   if (f.kind == fact_kind::queued || f.kind == fact_kind::started)
     if (auto line = history_.begin(f.rollout, f.detail, now_in_words())) write_history(*line);
@@ -113,6 +114,45 @@ void narrator::hear(fact const& f, state const& s) {
     control_->publish(event);
   }
   tell_systemd(f, s);
+}
+
+void narrator::keep(snapshot& to) const {
+  to.ready_told = ready_told_;
+  to.sequence = sequence_;
+  to.rollout_begun = begun_;
+  to.rollout_started = current_.started;
+  to.rollout_stage = current_.stage;
+}
+
+// What is open in the history and not in the state has its verdict among the untold, and what ended before
+// its beginning could be told.
+void narrator::adopt(snapshot const& left, bool predecessor_died) {
+  state const& s = left.state;
+  sequence_ = left.sequence;
+  ready_told_ = left.ready_told;
+  if (s.rollout) {
+    history_.go_on(s.rollout->number);
+    begun_ = left.rollout_begun;
+    current_ = {.number = s.rollout->number,
+                .cause = std::string(to_string(s.rollout->cause)),
+                .stage = left.rollout_stage,
+                .started = left.rollout_started};
+  }
+  if (s.pending) history_.go_on(s.pending->number);
+  for (auto const& v : left.untold) {
+    if (!history_.is_open(v.rollout) && number(v.rollout) <= number(history_.last_number())) continue;
+    hear(fact{.kind = fact_kind::verdict,
+              .rollout = v.rollout,
+              .generation = v.generation,
+              .verdict = v.verdict},
+         s);
+  }
+  // systemd may have started us, and waits for the word.
+  bool serves = s.with_role(role::live) != nullptr && s.lifecycle == lifecycle::running;
+  if (serves && (predecessor_died || !s.rollout)) {
+    (void)service_manager::ready(summarize(s));
+    ready_told_ = true;
+  }
 }
 
 void narrator::hear(answer const& a) {

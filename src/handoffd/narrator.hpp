@@ -15,12 +15,18 @@
 
 namespace handoff {
 
+struct snapshot;
+
 class narrator final : public audience {
  public:
   using last_words = std::function<std::vector<std::string>(generation_number)>;
 
   // `history_file` may be empty or of no use: then the history lasts as long as we do.
   narrator(loop&, journal&, listener_names, last_words, std::string history_file);
+
+  // For a successor; and what a successor does first.
+  void keep(snapshot&) const;
+  void adopt(snapshot const&, bool predecessor_died);
 
   void set_control(control_service* control) { control_ = control; }
 

@@ -139,7 +139,13 @@ std::expected<release, no_release> make_release(generation_number number, servic
   return r;
 }
 
+std::string why_lost(release const& r) {
+  return r.executable->path() +
+         " was replaced, and nobody had the one before it when handoffd died: last good is lost";
+}
+
 result<launch_spec> service_launch(release const& r, launch_extras const& extras) {
+  if (r.executable->is_lost()) return plain_failure("exec: " + why_lost(r));
   launch_spec spec = common_launch(r, r.identity, extras);
   if (auto done = insert_descriptors(spec.arguments, extras.descriptor_names); !done)
     return failure(std::move(done.error()).during("command"));
@@ -147,7 +153,7 @@ result<launch_spec> service_launch(release const& r, launch_extras const& extras
     return failure(std::move(done.error()).during("environment"));
   spec.environment = merged(spec.environment, listen_environment(extras.descriptor_names));
   spec.executable_path = r.executable->path();
-  spec.has_executable = true;
+  spec.has_executable = r.executable->descriptor() >= 0;
   spec.by_descriptor = r.executable->by_descriptor();
   spec.listeners = static_cast<std::uint32_t>(extras.descriptor_names.size());
   spec.nice = r.service.nice;

@@ -29,6 +29,9 @@ struct release {
   std::string variant;                   // of the experiment that it was made for; empty: of none
 };
 
+// Of a release whose executable is lost.
+std::string why_lost(release const&);
+
 // Why a release could not be made: the executable is the candidate's fault, all else the configuration's.
 struct no_release {
   bool executable_is_bad = false;

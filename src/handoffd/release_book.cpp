@@ -10,7 +10,7 @@ namespace handoff {
 namespace {
 
 std::string_view word(executable_state s) {
-  constexpr std::string_view names[] = {"same", "replaced", "overwritten", "missing"};
+  constexpr std::string_view names[] = {"same", "replaced", "overwritten", "missing", "lost"};
   return names[static_cast<std::size_t>(s)];
 }
 
@@ -151,7 +151,10 @@ void release_book::add(act::prepare const& a, release r) {
 }
 
 void release_book::prepare(act::prepare const& a) {
-  if (release const* source = find(a.source)) return add(a, *source);
+  release const* source = find(a.source);
+  if (source != nullptr && source->executable->is_lost())
+    return post_(preparation_failed{a.rollout, {verdict_kind::rolled_back, "exec: " + why_lost(*source)}});
+  if (source != nullptr) return add(a, *source);
   auto made = make_from_file(a);
   if (!made) return post_(preparation_failed{a.rollout, made.error()});
   add(a, std::move(*made));
@@ -162,7 +165,7 @@ void release_book::forget(generation_number g) {
   listeners_.drop(g);
 }
 
-auto release_book::reload() -> std::expected<std::vector<std::string>, refusal> {
+auto release_book::reload(request_number whose) -> std::expected<std::vector<std::string>, refusal> {
   auto read = read_configuration(path_);
   if (!read) return std::unexpected(refusal{"the configuration is invalid", read.error()});
   if (auto why = why_not(current_, *read)) return std::unexpected(refusal{*why, {}});
@@ -184,7 +187,7 @@ auto release_book::reload() -> std::expected<std::vector<std::string>, refusal> 
   if (read->log != current_.log) sections.emplace_back("log");
   current_ = std::move(*read);
   changed_(current_);
-  post_(policy_changed{operator_policy_of(current_)});
+  post_(policy_changed{operator_policy_of(current_), whose});
   return sections;
 }
 
@@ -219,6 +222,9 @@ std::vector<std::string> release_book::notes() const {
         break;
       case executable_state::missing:
         all.push_back(whose + " is missing, and a script cannot be started without it");
+        break;
+      case executable_state::lost:
+        all.push_back("generation " + std::to_string(number(n)) + ": " + why_lost(r));
         break;
     }
   }

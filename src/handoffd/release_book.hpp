@@ -26,6 +26,10 @@ std::string why_not(settings const&, listener_table const&, std::vector<named_li
 // Reads and validates a configuration file.
 std::expected<settings, problems> read_configuration(std::string const& path);
 
+class inherited_descriptors;
+class manifest;
+struct snapshot;
+
 class release_book final : public release_store {
  public:
   using post = std::function<void(happening)>;
@@ -33,15 +37,20 @@ class release_book final : public release_store {
 
   release_book(std::string path, settings first, listener_table&, post, changed);
 
+  // For a successor; and what a successor does first.
+  void keep(snapshot&, manifest&) const;
+  result<> adopt(snapshot const&, inherited_descriptors&);
+
   void prepare(act::prepare const&) override;
   void forget(generation_number) override;
 
-  // Applies what belongs to the operator. Returns the names of the sections that changed.
+  // Applies what belongs to the operator. Returns the names of the sections that changed; the engine answers
+  // the request when it is remembered.
   struct refusal {
     std::string reason;
     problems invalid;  // or these
   };
-  std::expected<std::vector<std::string>, refusal> reload();
+  std::expected<std::vector<std::string>, refusal> reload(request_number);
 
   // Why an upgrade to these settings would be refused, valid as they are.
   std::optional<std::string> objection_to(settings const&) const;

@@ -1,18 +1,11 @@
 #include "supervisor.hpp"
 
-#include <app/engine.hpp>
 #include <os/launch.hpp>
 #include <os/process_tree.hpp>
-#include <os/runtime_directory.hpp>
 #include <os/service_manager.hpp>
 #include <os/socket_holders.hpp>
 
-#include <handoffd/command_table.hpp>
-#include <handoffd/control_service.hpp>
-#include <handoffd/instance_table.hpp>
-#include <handoffd/listener_table.hpp>
-#include <handoffd/narrator.hpp>
-#include <handoffd/release_book.hpp>
+#include <handoffd/supervisor_parts.hpp>
 #include <unistd.h>
 
 #include <algorithm>
@@ -66,60 +59,9 @@ result<> describe_metric(metric_settings const& m, command_table::description& i
 
 }  // namespace
 
-struct supervisor::parts {
-  explicit parts(supervisor_options o) : options(std::move(o)) {}
-
-  supervisor_options options;
-  std::unique_ptr<loop> events;
-  std::unique_ptr<journal> log;
-  std::optional<runtime_directory> directory;
-  unique_fd launcher;
-  std::unique_ptr<listener_table> listeners;
-  std::unique_ptr<release_book> releases;
-  std::unique_ptr<instance_table> instances;
-  std::unique_ptr<command_table> commands;
-  std::unique_ptr<loop_clock> clock;
-  std::unique_ptr<narrator> tells;
-  std::unique_ptr<engine> mind;
-  std::unique_ptr<control_service> control;
-  std::vector<watch> watches;
-  std::vector<named_descriptor> adopted;  // until the listeners have them
-  rollout_number experiment{};            // whose traffic was counted when it began
-  std::map<generation_number, counted_traffic> before_experiment;
-  bool leaving = false;  // nothing is left to decide
-
-  std::string const& service() const { return options.first.service.name; }
-  void post(happening h) { mind->post(std::move(h)); }
-  std::function<void(happening)> poster() {
-    return [this](happening h) { post(std::move(h)); };
-  }
-  void write(log_level level, std::string const& line) { log->write(level, line); }
-
-  result<> open_house();
-  result<> open_doors();
-  result<> hire();
-  result<> listen_to_operators();
-  result<> listen_to_signals();
-  result<> on_signal(int number, std::function<void()>);
-  surroundings around();
-  result<command_table::description> describe(command const&);
-  void apply(settings const&);
-  void child_ended();
-  void see_everybody_out();
-  std::expected<std::vector<std::string>, release_book::refusal> reload();
-  std::expected<json, problems> plan();
-  void note_experiment();
-  json status();
-  json past(std::size_t most) const;
-};
-
 // ---- the parts, in the order in which they need each other
 
 result<> supervisor::parts::open_house() {
-  // Before anything opens a descriptor: one that was announced but not passed would be taken for ours.
-  auto passed = service_manager::adopted_descriptors();
-  if (!passed) return std::unexpected(passed.error());
-  adopted = std::move(*passed);
   auto made = loop::create();
   if (!made) return std::unexpected(made.error());
   events = std::move(*made);
@@ -128,7 +70,9 @@ result<> supervisor::parts::open_house() {
   log = std::move(*opened);
   auto base = runtime_directory_path();
   if (!base) return std::unexpected(base.error());
-  auto locked = runtime_directory::open(*base, service());
+  std::optional<unique_fd> lock;
+  if (options.left) lock = options.inherited.take(options.left->lock);
+  auto locked = runtime_directory::open(*base, service(), std::move(lock));
   if (!locked) return std::unexpected(locked.error());
   directory = std::move(*locked);
   auto found = open_launcher(options.launcher);
@@ -141,9 +85,10 @@ result<> supervisor::parts::open_doors() {
   auto made = listener_table::create(
       *events, poster(), [this](std::string const& line) { write(log_level::warning, line); },
       [this](generation_number g, int fd) { return is_held_by(instances->sessions(g), fd); },
-      std::move(adopted));
+      std::move(options.passed));
   if (!made) return std::unexpected(made.error());
   listeners = std::move(*made);
+  if (options.left) return adopt_doors();
   auto opened = listeners->configure(options.first.listeners, options.first.rollout);
   if (!opened) return std::unexpected(opened.error());
   if (auto why = why_not(options.first, *listeners, *opened); !why.empty()) return plain_failure(why);
@@ -159,6 +104,7 @@ surroundings supervisor::parts::around() {
           [this](log_level level, std::string const& line) { write(level, line); },
           launcher.get(),
           service(),
+          directory->control_socket(),
           directory->notify_directory(),
           find_delegated_cgroup()};
 }
@@ -182,19 +128,30 @@ result<> supervisor::parts::hire() {
   tells = std::make_unique<narrator>(
       *events, *log, [this](std::size_t l) { return listeners->name(l); },
       [this](generation_number g) { return instances->last_words(g); }, history_file);
+  memory = std::make_unique<keeper>([this](state const& s, std::vector<fact> const& untold,
+                                           manifest& with) { return describe_now(s, untold, with); },
+                                    [this](std::string const& line) { write(log_level::warning, line); },
+                                    directory->memory_file(), options.inherited.take(memory_key));
+  if (options.left) memory->know(options.left->in_store);
   state initial{.policy = operator_policy_of(options.first), .last_rollout = tells->past().last_number()};
-  mind = std::make_unique<engine>(ports{*instances, *releases, *commands, *listeners, *clock, *tells},
-                                  std::move(initial));
-  return {};
+  if (options.left) initial = options.left->state;
+  mind = std::make_unique<engine>(
+      ports{*instances, *releases, *commands, *listeners, *clock, *tells, memory.get()}, std::move(initial));
+  return options.left ? adopt_staff() : result<>();
 }
 
 result<> supervisor::parts::listen_to_operators() {
-  auto opened = control_service::open(*events, directory->control_socket(), options.first.control,
-                                      {.post = poster(),
-                                       .status = [this] { return status(); },
-                                       .history = [this](std::size_t most) { return past(most); },
-                                       .reload = [this] { return reload(); },
-                                       .plan = [this] { return plan(); }});
+  control_service::backend answers{.post = poster(),
+                                   .status = [this] { return status(); },
+                                   .history = [this](std::size_t most) { return past(most); },
+                                   .reload = [this](request_number n) { return reload(n); },
+                                   .plan = [this] { return plan(); },
+                                   .reexec = [this] { return begin_reexec(); }};
+  auto path = directory->control_socket();
+  auto opened = options.left
+                    ? control_service::adopt(*events, path, options.first.control, std::move(answers),
+                                             *options.left, options.inherited)
+                    : control_service::open(*events, path, options.first.control, std::move(answers));
   if (!opened) return std::unexpected(opened.error());
   control = std::move(*opened);
   tells->set_control(control.get());
@@ -228,7 +185,7 @@ result<> supervisor::parts::listen_to_signals() {
          write(log_level::info, reopened ? "log reopened" : reopened.error().message());
        }},
       {SIGCHLD, [this] { child_ended(); }},
-      {SIGUSR2, ignore("USR2: this version does not upgrade itself in place")},
+      {SIGUSR2, [this] { (void)begin_reexec(); }},
   };
   for (auto const& r : reactions)
     if (auto done = on_signal(r.number, r.act); !done) return done;
@@ -245,6 +202,7 @@ void supervisor::parts::child_ended() {
   auto known = instances->pids();
   auto others = commands->pids();
   known.insert(known.end(), others.begin(), others.end());
+  if (becoming && becoming->trial) known.push_back(becoming->trial->pid());
   instances->sweep(known);
   if (leaving && !instances->has_remains()) events->stop();
 }
@@ -264,10 +222,11 @@ void supervisor::parts::apply(settings const& s) {
   listeners->set_retire_after(s.rollout.retire_after);
 }
 
-std::expected<std::vector<std::string>, release_book::refusal> supervisor::parts::reload() {
+std::expected<std::vector<std::string>, release_book::refusal> supervisor::parts::reload(
+    request_number whose) {
   if (mind->current().rollout)
     return std::unexpected(release_book::refusal{"a rollout is under way: reload when it has ended", {}});
-  return releases->reload();
+  return releases->reload(whose);
 }
 
 result<command_table::description> supervisor::parts::describe(command const& c) {
@@ -358,17 +317,34 @@ supervisor::~supervisor() = default;
 
 result<std::unique_ptr<supervisor>> supervisor::create(supervisor_options options) {
   auto p = std::make_unique<parts>(std::move(options));
-  for (auto step : {&parts::open_house, &parts::open_doors, &parts::hire, &parts::listen_to_operators,
-                    &parts::listen_to_signals})
-    if (auto done = (p.get()->*step)(); !done) return std::unexpected(done.error());
+  for (auto step : {&parts::open_house, &parts::part_with_leftovers, &parts::open_doors, &parts::hire,
+                    &parts::listen_to_operators, &parts::listen_to_signals})
+    if (auto done = (p.get()->*step)(); !done) {
+      p->options.stumbled(done.error());
+      return std::unexpected(done.error());
+    }
   return std::unique_ptr<supervisor>(new supervisor(std::move(p)));
+}
+
+// Soon, since our death would leave the store without it.
+void supervisor::parts::send_what_waits() {
+  constexpr duration soon{10}, latest{1'000};
+  if (service_manager::has_sent_all()) {
+    sending.reset();
+    send_after = {};
+  }
+  if (service_manager::has_sent_all() || sending) return;
+  send_after = std::clamp(2 * send_after, soon, latest);
+  auto armed = events->at(loop::now() + send_after, [this] {
+    sending.reset();
+    (void)service_manager::send_what_waits();
+  });
+  if (armed) sending = std::move(*armed);
 }
 
 void supervisor::run() {
   parts& p = *parts_;
   p.apply(p.options.first);
-  p.write(log_level::info,
-          "handoffd " HANDOFF_VERSION " supervises '" + p.service() + "', pid " + std::to_string(::getpid()));
   p.tells->begin_heartbeat([&p] {
     state const& s = p.mind->current();
     return s.rollout || s.with_role(role::live) == nullptr || s.lifecycle != lifecycle::running;
@@ -376,11 +352,21 @@ void supervisor::run() {
   auto turn = p.events->before_sleep([&p] {
     p.mind->run();
     p.note_experiment();
+    p.watch_for_calm();
+    p.send_what_waits();
   });
-  p.post(upgrade_requested{cause::start, {}, {}});
+  if (p.options.left)
+    p.go_on();
+  else
+    p.begin_anew();
   p.events->run();
+  while (p.becoming && p.becoming->now) {
+    p.become_successor();
+    p.events->run();
+  }
   if (turn) turn->reset();
   p.see_everybody_out();
+  p.memory->forget();
 }
 
 }  // namespace handoff

@@ -96,15 +96,23 @@ std::vector<std::string> with_nested(std::string const& top) {
   return found;
 }
 
-void kill_listed(std::string const& cgroup) {
+std::vector<pid_t> listed(std::string const& cgroup) {
+  std::vector<pid_t> pids;
   auto list = read_text(cgroup + "/cgroup.procs");
-  if (!list) return;
+  if (!list) return pids;
   for (auto piece : std::views::split(*list, '\n')) {
     std::string_view line(piece.begin(), piece.end());
     pid_t pid = 0;
     // 0 stands for a process outside our pid namespace.
-    if (std::from_chars(line.begin(), line.end(), pid).ec == std::errc{} && pid > 0) ::kill(pid, SIGKILL);
+    if (std::from_chars(line.begin(), line.end(), pid).ec == std::errc{} && pid > 0) pids.push_back(pid);
   }
+  return pids;
+}
+
+std::optional<std::string> cgroup_of(pid_t pid) {
+  auto cgroups = read_text("/proc/" + std::to_string(pid) + "/cgroup");
+  auto mounts = read_text("/proc/self/mountinfo");
+  return cgroups && mounts ? cgroup_path(*cgroups, *mounts) : std::nullopt;
 }
 
 }  // namespace
@@ -139,6 +147,18 @@ std::optional<std::string> find_delegated_cgroup() {
   return path;
 }
 
+std::vector<pid_t> processes_of_private_cgroup(pid_t member, pid_t owner) {
+  auto theirs = cgroup_of(member);
+  auto around = cgroup_of(owner);
+  std::vector<pid_t> pids;
+  if (!theirs || !around || !theirs->starts_with(*around + "/")) return pids;
+  for (auto const& cgroup : with_nested(*theirs)) {
+    auto here = listed(cgroup);
+    pids.insert(pids.end(), here.begin(), here.end());
+  }
+  return pids;
+}
+
 result<generation_cgroup> generation_cgroup::create(std::string const& parent, std::string_view name) {
   std::string path = parent + "/" + std::string(name);
   if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return os_failure("creating cgroup " + path);
@@ -163,7 +183,9 @@ result<> generation_cgroup::kill_all() const {
   if (killed) return {};
   if (killed.error().code.value() != ENOENT)
     return failure(std::move(killed.error()).during("killing a cgroup"));
-  for (auto const& cgroup : with_nested(path_)) kill_listed(cgroup);
+  for (auto const& cgroup : with_nested(path_)) {
+    for (pid_t pid : listed(cgroup)) ::kill(pid, SIGKILL);
+  }
   return {};
 }
 

@@ -7,9 +7,12 @@
 #include <base/error.hpp>
 #include <base/unique_fd.hpp>
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace handoff {
 
@@ -21,10 +24,17 @@ std::optional<std::string> cgroup_path(std::string_view own_cgroups, std::string
 // create children. Nothing otherwise, which is the usual case without systemd's Delegate=.
 std::optional<std::string> find_delegated_cgroup();
 
+// Every process in the cgroup of `member` and below it, when that lies below the cgroup of `owner`, and so
+// holds nothing else; none otherwise.
+std::vector<pid_t> processes_of_private_cgroup(pid_t member, pid_t owner);
+
 class generation_cgroup {
  public:
   // Creates `parent`/`name`; one that exists already, of a predecessor, is taken over.
   static result<generation_cgroup> create(std::string const& parent, std::string_view name);
+
+  // One that a predecessor created.
+  static generation_cgroup adopt(std::string path) { return generation_cgroup(std::move(path)); }
 
   std::string const& path() const noexcept { return path_; }
 

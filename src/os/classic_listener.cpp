@@ -43,6 +43,18 @@ result<std::unique_ptr<steered_listener>> classic_listener::open(listener_settin
   return made;
 }
 
+result<std::unique_ptr<steered_listener>> classic_listener::adopt(listener_settings settings,
+                                                                  std::uint32_t sticky_seed,
+                                                                  inherited_group left) {
+  std::unique_ptr<classic_listener> made(new classic_listener(std::move(settings), sticky_seed));
+  made->take_slots(std::move(left.slots));
+  bool known = std::ranges::all_of(
+      left.order, [&](auto i) { return i < classic_slots && static_cast<bool>(made->slots_[i].socket); });
+  if (!known || left.order.empty()) return plain_failure("its sockets did not come");
+  made->order_ = std::move(left.order);
+  return made;
+}
+
 // ---- the group
 
 bool classic_listener::is_member(std::uint32_t index) const {
@@ -59,7 +71,7 @@ void classic_listener::leaves(std::uint32_t index) {
 // A TCP socket that a service shut down is in the group no more.
 void classic_listener::notice_who_left() {
   for (std::uint32_t i = 0; i < slots_.size(); ++i)
-    if (is_tcp() && is_member(i) && !accept_queue(slots_[i].socket.get())) leaves(i);
+    if (is_tcp() && is_member(i) && !is_listening(slots_[i].socket.get()).value_or(true)) leaves(i);
 }
 
 result<> classic_listener::choose_by(steering_page const& page) {
@@ -183,7 +195,7 @@ bool classic_listener::moves_waiting() const { return order_.size() > 1 && tcp_m
 result<> classic_listener::listen_again() const {
   result<> done;
   for (auto const& s : slots_) {
-    bool open = s.socket && !s.shut && accept_queue(s.socket.get());
+    bool open = s.socket && !s.shut && is_listening(s.socket.get()).value_or(false);
     if (done && open) done = listen_on(s.socket.get(), settings_);
   }
   return done;

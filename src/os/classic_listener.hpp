@@ -20,6 +20,9 @@ class classic_listener final : public steered_listener {
   static result<std::unique_ptr<steered_listener>> open(listener_settings settings,
                                                         std::uint32_t sticky_seed);
 
+  static result<std::unique_ptr<steered_listener>> adopt(listener_settings settings,
+                                                         std::uint32_t sticky_seed, inherited_group);
+
   steering_method method() const override { return steering_method::classic; }
   void retire(generation_number who) override;
   leaving remove(generation_number who) override;
@@ -29,6 +32,7 @@ class classic_listener final : public steered_listener {
  private:
   classic_listener(listener_settings settings, std::uint32_t sticky_seed)
       : steered_listener(std::move(settings), sticky_seed, classic_slots) {}
+  void describe(group_view& seen) const override { seen.order = order_; }
   result<> open_slot(generation_number who) override;
   result<> open_again(std::uint32_t index) override;
   result<> close_door(std::uint32_t index) override;

@@ -1,8 +1,8 @@
 #include "connections.hpp"
 
+#include <os/pidfd.hpp>
+
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <charconv>
 #include <filesystem>
@@ -41,7 +41,7 @@ std::size_t count_connections(process const& of, descriptor_disposer& dispose) {
     std::string number = entry->path().filename();
     int theirs = -1;
     std::from_chars(number.data(), number.data() + number.size(), theirs);
-    unique_fd ours(static_cast<int>(::syscall(SYS_pidfd_getfd, of.pidfd(), theirs, 0)));
+    unique_fd ours(copy_descriptor(of.pidfd(), theirs));
     if (!ours) continue;
     if (is_connected_stream(ours.get())) ++connections;
     duplicates.push_back(std::move(ours));

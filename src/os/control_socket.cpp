@@ -187,6 +187,32 @@ void control_socket::greet(unique_fd fd) {
   serve_one(id);  // before anybody can be let in in its place
 }
 
+std::vector<control_socket::client_view> control_socket::clients_now() const {
+  std::vector<client_view> all;
+  for (auto const& [id, c] : clients_)
+    if (!c.condemned)
+      all.push_back({id, c.fd.get(), {c.input.substr(c.used), c.output, c.busy, c.ended, c.closing}});
+  return all;
+}
+
+std::optional<client_id> control_socket::take_over(unique_fd fd, carried_client was) {
+  auto peer = peer_of(fd.get());
+  if (!peer) return std::nullopt;
+  client_id id{++last_id_};
+  client& c = clients_[id];
+  c.fd = std::move(fd);
+  c.peer = std::move(*peer);
+  c.input = std::move(was.input);
+  c.output = std::move(was.output);
+  c.busy = c.known = was.busy;
+  c.ended = was.ended;
+  c.closing = was.closing;
+  c.since = loop::now();
+  if (auto watched = watch_for_more(id, c); !watched) c.condemned = true;
+  wake_at(loop::now());
+  return id;
+}
+
 void control_socket::serve_one(client_id id) {
   auto found = clients_.find(id);
   if (found == clients_.end()) return;

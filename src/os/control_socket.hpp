@@ -61,6 +61,15 @@ result<control_listener> listen_for_control(std::string const& path, std::option
 
 enum class reply_part { complete, more_follow };
 
+// A client as it goes over to a successor.
+struct carried_client {
+  std::string input;     // that came and is not handed out
+  std::string output;    // that is to go
+  bool busy = false;     // waits for the reply to its message, or for more of it
+  bool ended = false;    // has shut its sending side
+  bool closing = false;  // takes no more messages
+};
+
 class control_socket {
  public:
   // `refusal` is sent, as far as it goes at once, to a client for which there is no place.
@@ -75,6 +84,16 @@ class control_socket {
   void send(client_id, std::string_view bytes, reply_part = reply_part::complete);
   // Takes no more messages from the client, and closes when all was sent.
   void close_after_send(client_id);
+
+  // All clients, with descriptors that stay ours.
+  struct client_view {
+    client_id id;
+    int fd;
+    carried_client is;
+  };
+  std::vector<client_view> clients_now() const;
+  // Goes on with a client of a predecessor; nothing when its socket does not say who it is.
+  std::optional<client_id> take_over(unique_fd, carried_client);
 
   std::size_t clients() const { return clients_.size(); }
   int listening_fd() const { return listening_.get(); }

@@ -1,10 +1,12 @@
 #include "ebpf_listener.hpp"
 
+#include <os/launch.hpp>
 #include <os/listening.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <algorithm>
 
@@ -31,6 +33,65 @@ result<std::unique_ptr<steered_listener>> ebpf_listener::open(listener_settings 
   if (!anchor) return std::unexpected(std::move(anchor).error());
   made->anchor_ = std::move(*anchor);
   return made;
+}
+
+result<std::unique_ptr<steered_listener>> ebpf_listener::adopt(listener_settings settings,
+                                                               std::uint32_t sticky_seed,
+                                                               inherited_group left) {
+  bool whole = std::ranges::all_of(left.program, [](auto const& fd) { return static_cast<bool>(fd); });
+  result<steering> program = whole ? steering::adopt(std::move(left.program)) : plain_failure("it is lost");
+  if (!program && is_transient(program.error())) return std::unexpected(std::move(program).error());
+  bool is_new = !program.has_value();
+  if (is_new) program = steering::create(settings.type);
+  if (!program) return std::unexpected(std::move(program).error());
+  std::unique_ptr<ebpf_listener> made(
+      new ebpf_listener(std::move(settings), sticky_seed, std::move(*program)));
+  made->take_slots(std::move(left.slots));
+  made->anchor_ = std::move(left.anchor);
+  auto done = result<>();
+  if (!made->anchor_) {
+    auto anchor = made->open_member();
+    if (!anchor) return std::unexpected(std::move(anchor).error());
+    made->anchor_ = std::move(*anchor);
+    is_new = true;  // where only the anchor is lost, a service may have taken the program away unseen
+  }
+  if (is_new) done = made->replace_program();
+  if (!done) return std::unexpected(std::move(done).error());
+  return made;
+}
+
+// Nothing is chosen for as long as its slots are empty, so the kernel chooses any member; who comes to the
+// anchor meanwhile moves on with the first split.
+result<> ebpf_listener::replace_program() {
+  auto done = program_.attach(anchor_.get());
+  for (std::uint32_t i = 0; done && i < slots_.size(); ++i) {
+    auto const& s = slots_[i];
+    if (!s.socket || s.shut) continue;
+    auto listens = is_tcp() ? is_listening(s.socket.get()) : true;
+    if (!listens) return std::unexpected(std::move(listens).error());
+    if (*listens && !program_.is_placed(i)) done = place_again(i);
+  }
+  return done;
+}
+
+// A socket is in one map at most, and the kernel frees that of a program which was replaced a little later
+// (EBUSY until then).
+result<> ebpf_listener::place_again(std::uint32_t index) {
+  constexpr int most_tries = 200;
+  constexpr timespec a_moment{0, 5'000'000};
+  auto placed = place(index);
+  for (int tries = 0;
+       !placed && placed.error().code == std::errc::device_or_resource_busy && tries < most_tries; ++tries) {
+    ::nanosleep(&a_moment, nullptr);
+    placed = place(index);
+  }
+  return placed;
+}
+
+void ebpf_listener::describe(group_view& seen) const {
+  seen.anchor = anchor_.get();
+  auto all = program_.descriptors();
+  seen.program.assign(all.begin(), all.end());
 }
 
 // ---- slots

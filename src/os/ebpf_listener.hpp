@@ -14,6 +14,9 @@ class ebpf_listener final : public steered_listener {
   static result<std::unique_ptr<steered_listener>> open(listener_settings settings,
                                                         std::uint32_t sticky_seed);
 
+  static result<std::unique_ptr<steered_listener>> adopt(listener_settings settings,
+                                                         std::uint32_t sticky_seed, inherited_group);
+
   steering_method method() const override { return steering_method::ebpf; }
   std::optional<int> anchor() const override { return anchor_.get(); }
   void retire(generation_number who) override;
@@ -26,6 +29,9 @@ class ebpf_listener final : public steered_listener {
  private:
   ebpf_listener(listener_settings settings, std::uint32_t sticky_seed, steering program)
       : steered_listener(std::move(settings), sticky_seed, steering_slots), program_(std::move(program)) {}
+  void describe(group_view&) const override;
+  result<> replace_program();
+  result<> place_again(std::uint32_t index);
   result<> open_slot(generation_number who) override;
   result<> open_again(std::uint32_t index) override;
   result<> close_door(std::uint32_t index) override;

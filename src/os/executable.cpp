@@ -1,6 +1,7 @@
 #include "executable.hpp"
 
 #include <os/build_id.hpp>
+#include <os/launch.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
+#include <vector>
 
 namespace handoff {
 
@@ -25,6 +27,18 @@ result<std::string> resolve(std::string const& path) {
   std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), std::free);
   if (!resolved) return os_failure("resolving '" + path + "'");
   return std::string(resolved.get());
+}
+
+// Empty when the path names another file, or none that we may have.
+result<unique_fd> open_if_same(std::string const& path, executable_identity const& wanted) {
+  unique_fd file(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  struct stat status{};
+  if (!file || ::fstat(file.get(), &status) != 0) {
+    auto why = os_failure("opening '" + path + "'");
+    return is_transient(why.error()) ? result<unique_fd>(why) : unique_fd();
+  }
+  if (identity_of(status) != wanted) file.reset();
+  return file;
 }
 
 bool begins_as_script(int file) {
@@ -58,9 +72,31 @@ result<pinned_executable> pinned_executable::open(std::string const& path) {
   return pinned;
 }
 
+result<pinned_executable> pinned_executable::adopt(std::string path, unique_fd descriptor,
+                                                   executable_identity identity, std::string build_id,
+                                                   bool is_script, std::span<pid_t const> runners) {
+  pinned_executable pinned;
+  pinned.path_ = std::move(path);
+  pinned.descriptor_ = std::move(descriptor);
+  pinned.identity_ = identity;
+  pinned.build_id_ = std::move(build_id);
+  pinned.is_script_ = is_script;
+  if (pinned.descriptor_) return pinned;
+  std::vector<std::string> places{pinned.path_};
+  for (pid_t pid : runners) places.push_back("/proc/" + std::to_string(pid) + "/exe");
+  for (auto const& place : places) {
+    auto found = open_if_same(place, identity);
+    if (!found) return failure(std::move(found).error().during("pinning the executable again"));
+    pinned.descriptor_ = std::move(*found);
+    if (pinned.descriptor_) break;
+  }
+  return pinned;
+}
+
 executable_state pinned_executable::state() const {
+  if (is_lost()) return executable_state::lost;
   struct stat kept{};
-  if (::fstat(descriptor_.get(), &kept) != 0 || identity_of(kept) != identity_)
+  if (descriptor_ && (::fstat(descriptor_.get(), &kept) != 0 || identity_of(kept) != identity_))
     return executable_state::overwritten;
   struct stat named{};
   if (::stat(path_.c_str(), &named) != 0) {

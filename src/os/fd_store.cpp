@@ -103,7 +103,7 @@ void fd_store::hung_up(std::uint64_t key) {
 
 std::vector<fd_store::entry> fd_store::entries() const {
   std::vector<entry> all;
-  for (auto const& one : kept_) all.push_back({one.name, one.fd.get(), one.polling});
+  for (auto const& one : kept_) all.push_back({one.key, one.name, one.fd.get(), one.polling});
   return all;
 }
 

@@ -6,6 +6,7 @@
 #include <os/descriptor_disposer.hpp>
 #include <os/hangup_watch.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -22,8 +23,9 @@ enum class storing { stored, duplicate, full };
 class fd_store {
  public:
   struct entry {
-    std::string name;  // not unique
-    int fd = -1;       // stays the store's
+    std::uint64_t key = 0;  // unique, never used again
+    std::string name;       // not unique
+    int fd = -1;            // stays the store's
     store_polling polling = store_polling::until_hangup;
   };
 
@@ -36,6 +38,10 @@ class fd_store {
   // Takes `descriptor` and keeps it under `name`. What is the same open file as a kept one, or finds no room,
   // stays the caller's, to be disposed of together with others.
   storing add(std::string name, unique_fd& descriptor, store_polling polling);
+
+  // For a successor, whose keys go on: the next one is not below `key`.
+  std::uint64_t next_key() const { return next_key_; }
+  void skip_keys_to(std::uint64_t key) { next_key_ = std::max(next_key_, key); }
 
   // Drops every descriptor of that name; returns how many.
   std::size_t remove(std::string_view name);

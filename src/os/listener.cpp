@@ -1,6 +1,7 @@
 #include "listener.hpp"
 
 #include <os/listening.hpp>
+#include <os/socket_settings.hpp>
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -92,6 +93,10 @@ result<listener> listener::adopt(listener_settings settings, unique_fd fd) {
     auto listening = *accepting == 0 ? listen_on(made.fd(), made.settings_) : result<>();
     if (!listening)
       return std::unexpected(std::move(listening).error().during(adopting + ": it does not listen"));
+  }
+  if (made.settings_.options.non_blocking) {
+    auto done = set_non_blocking(made.fd());
+    if (!done) return std::unexpected(std::move(done).error().during(adopting));
   }
   made.path_ = path_of(*address);
   if (auto file = is_in_file_system(made.path_) ? look_at_socket_file(made.path_) : std::nullopt) {

@@ -41,6 +41,14 @@ result<> listen_on(int fd, listener_settings const& settings) {
   return refused;
 }
 
+result<bool> is_listening(int fd) {
+  int listens = 0;
+  socklen_t length = sizeof listens;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) < 0)
+    return os_failure("asking whether a socket listens");
+  return listens != 0;
+}
+
 std::optional<std::uint32_t> accept_queue(int fd) {
   tcp_info information{};
   socklen_t length = sizeof information;

@@ -23,6 +23,9 @@ result<> bind_to(int fd, socket_address const& address, socket_type type);
 // Listens with the configured backlog, also again; does nothing for datagrams.
 result<> listen_on(int fd, listener_settings const& settings);
 
+// Whether a TCP socket listens: not any more once somebody shut it down, socket(7).
+result<bool> is_listening(int fd);
+
 // Connections that wait to be accepted; nothing where the kernel does not tell (all but listening TCP).
 std::optional<std::uint32_t> accept_queue(int fd);
 

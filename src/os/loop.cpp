@@ -1,5 +1,8 @@
 #include "loop.hpp"
 
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include <cerrno>
@@ -28,6 +31,15 @@ void release(uv_handle_t* any) { delete static_cast<watch::handle*>(any->data); 
 
 failure uv_failure(char const* doing, int status) { return os_failure(doing, -status); }
 
+// libuv adds what is watched when it sleeps next, and ends the program when the kernel has no room for it.
+// What it finds added it only changes, which takes no room.
+result<> make_room_for(uv_loop_t const& on, int fd) {
+  epoll_event nothing{.events = 0, .data = {.fd = fd}};
+  if (::epoll_ctl(uv_backend_fd(&on), EPOLL_CTL_ADD, fd, &nothing) < 0 && errno != EEXIST)
+    return os_failure("watching a descriptor");
+  return {};
+}
+
 }  // namespace
 
 watch::~watch() {
@@ -43,9 +55,17 @@ struct loop::state {
 loop::loop(std::unique_ptr<state> s) : state_(std::move(s)) {}
 
 result<std::unique_ptr<loop>> loop::create() {
+  // libuv ends the program where there is none for its signals.
+  if (int ends[2]; ::pipe2(ends, O_CLOEXEC) == 0)
+    for (int end : ends) ::close(end);
+  else
+    return os_failure("creating the event loop");
   auto s = std::make_unique<state>();
   if (int status = uv_loop_init(&s->uv); status < 0) return uv_failure("creating the event loop", status);
-  return std::unique_ptr<loop>(new loop(std::move(s)));
+  std::unique_ptr<loop> made(new loop(std::move(s)));
+  for (int own : {made->state_->uv.async_io_watcher.fd, made->state_->uv.signal_io_watcher.fd})
+    if (auto room = make_room_for(made->state_->uv, own); !room) return std::unexpected(room.error());
+  return made;
 }
 
 loop::~loop() {
@@ -67,6 +87,7 @@ result<watch> loop::on_fd(int fd, readiness_of_fd what, std::function<void()> re
   int status = uv_poll_start(&h->poll, static_cast<int>(what) | UV_DISCONNECT,
                              [](uv_poll_t* p, int, int) { call(p->data); });
   if (status < 0) return uv_failure("watching a descriptor", status);
+  if (auto room = make_room_for(state_->uv, fd); !room) return std::unexpected(room.error());
   return made;
 }
 
@@ -107,6 +128,7 @@ result<watch> loop::before_sleep(std::function<void()> idle) {
 }
 
 void loop::run() { uv_run(&state_->uv, UV_RUN_DEFAULT); }
+void loop::turn() { uv_run(&state_->uv, UV_RUN_NOWAIT); }
 void loop::stop() { uv_stop(&state_->uv); }
 
 instant loop::now() { return std::chrono::time_point_cast<duration>(std::chrono::steady_clock::now()); }

@@ -34,7 +34,7 @@ class watch {
   handle* raw_ = nullptr;
 };
 
-enum class readiness_of_fd : unsigned { readable = 1, writable = 2, both = 3 };
+enum class readiness_of_fd : unsigned { hung_up = 0, readable = 1, writable = 2, both = 3 };
 
 class loop {
  public:
@@ -43,8 +43,9 @@ class loop {
   loop(loop const&) = delete;
   loop& operator=(loop const&) = delete;
 
-  // Calls `ready` while `fd` is readable (or writable, or broken). `fd` stays the caller's and must stay open
-  // as long as the watch. Sets O_NONBLOCK on it, so never name a socket that is passed to a service.
+  // Calls `ready` while `fd` is readable (or writable; each time also broken or hung up). `fd` stays the
+  // caller's and must stay open as long as the watch. Sets O_NONBLOCK on it, so never name a socket that is
+  // passed to a service.
   result<watch> on_fd(int fd, readiness_of_fd what, std::function<void()> ready);
 
   // Calls `arrived` for each delivery of the signal.
@@ -57,6 +58,7 @@ class loop {
   result<watch> before_sleep(std::function<void()> idle);
 
   void run();   // until stop()
+  void turn();  // once, for what is there already; not from a callback
   void stop();  // may be called from a callback
 
   static instant now();

@@ -34,8 +34,13 @@ result<output_pipe::ends> output_pipe::create(loop& on, uid_t owner, line_receiv
   return ends{std::move(*reader), std::move(service_end)};
 }
 
-result<std::unique_ptr<output_pipe>> output_pipe::adopt(loop& on, unique_fd read_end, line_receiver line) {
+result<std::unique_ptr<output_pipe>> output_pipe::adopt(loop& on, unique_fd read_end, line_receiver line,
+                                                        output_memory before) {
   std::unique_ptr<output_pipe> made(new output_pipe(std::move(read_end), std::move(line)));
+  made->has_partial_ = !before.partial.empty();
+  made->partial_ = std::move(before.partial);
+  made->kept_is_cut_ = before.kept_is_cut;
+  made->kept_ = std::move(before.kept);
   if (auto started = made->start(on); !started) return std::unexpected(std::move(started).error());
   return made;
 }

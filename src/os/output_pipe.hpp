@@ -15,6 +15,13 @@
 
 namespace handoff {
 
+// What was read already: the beginning of a line, and what is kept for the verdict.
+struct output_memory {
+  std::string partial;
+  std::string kept;
+  bool kept_is_cut = false;
+};
+
 class output_pipe {
  public:
   // Printable bytes. What a line has beyond them is left out.
@@ -31,7 +38,9 @@ class output_pipe {
   static result<ends> create(loop& on, uid_t owner, line_receiver line);
 
   // Goes on reading a pipe whose read end came from a predecessor.
-  static result<std::unique_ptr<output_pipe>> adopt(loop& on, unique_fd read_end, line_receiver line);
+  static result<std::unique_ptr<output_pipe>> adopt(loop& on, unique_fd read_end, line_receiver line,
+                                                    output_memory = {});
+  output_memory remembered() const { return {partial_, kept_, kept_is_cut_}; }
 
   ~output_pipe();
   output_pipe(output_pipe const&) = delete;

@@ -15,4 +15,9 @@ inline int send_signal(int pidfd, int number) {
   return static_cast<int>(::syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0));
 }
 
+// pidfd_getfd(2): a close-on-exec copy of a descriptor of that process; -1 and errno on failure.
+inline int copy_descriptor(int pidfd, int number) {
+  return static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, number, 0));
+}
+
 }  // namespace handoff

@@ -1,6 +1,7 @@
 #include "process.hpp"
 
 #include <os/pidfd.hpp>
+#include <os/process_tree.hpp>
 
 #include <poll.h>
 #include <signal.h>
@@ -42,9 +43,10 @@ result<std::optional<exit_status>> ending_of_stranger(int pidfd) {
   if (ended.revents == 0) return std::nullopt;
   pidfd_information info;
   info.mask = information_exit;
-  if (::ioctl(pidfd, get_information, &info) != 0 || (info.mask & information_exit) == 0)
-    return exit_status{};
-  return from_wait_status(info.wait_status);
+  if (::ioctl(pidfd, get_information, &info) != 0) return exit_status{};
+  if ((info.mask & information_exit) != 0) return from_wait_status(info.wait_status);
+  bool const collected = (ended.revents & POLLHUP) != 0;
+  return exit_status{collected ? exit_status::kind::unknown : exit_status::kind::uncollected};
 }
 
 std::string name_of_signal(int number) {
@@ -61,10 +63,16 @@ std::string to_string(exit_status const& status) {
       return "exited " + std::to_string(status.number);
     case exit_status::kind::killed:
       return "killed by " + name_of_signal(status.number) + (status.dumped_core ? " (core dumped)" : "");
+    case exit_status::kind::uncollected:
     case exit_status::kind::unknown:
       break;
   }
   return "ended, nobody knows how";
+}
+
+std::uint64_t process::started() const {
+  if (started_ == 0) started_ = start_time(pid_);
+  return started_;
 }
 
 result<> process::signal(int number) const {

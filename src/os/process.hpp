@@ -18,9 +18,11 @@ namespace handoff {
 // How a process ended, waitid(2).
 struct exit_status {
   enum class kind : std::uint8_t {
-    exited,  // `number` is the exit code
-    killed,  // `number` is the signal
-    unknown  // not our child, and the kernel does not tell strangers (before 6.15)
+    exited,       // `number` is the exit code
+    killed,       // `number` is the signal
+    uncollected,  // not our child: the kernel tells (6.15) once its parent has collected it; the pidfd hangs
+                  // up
+    unknown       // not our child, and the kernel does not tell
   };
   kind how = kind::unknown;
   int number = 0;
@@ -41,6 +43,9 @@ class process {
   int pidfd() const noexcept { return pidfd_.get(); }
   explicit operator bool() const noexcept { return static_cast<bool>(pidfd_); }
 
+  // When it began, as start_time() tells; 0 once it was gone before anybody asked.
+  std::uint64_t started() const;
+
   // Success also when it has ended and waits to be reaped; ESRCH after that.
   result<> signal(int number) const;
 
@@ -60,6 +65,7 @@ class process {
   result<std::optional<exit_status>> wait(int flags) const;
   pid_t pid_ = -1;
   unique_fd pidfd_;
+  mutable std::uint64_t started_ = 0;  // 0: not asked yet
 };
 
 }  // namespace handoff

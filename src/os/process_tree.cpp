@@ -60,13 +60,6 @@ std::string stat_behind_name(pid_t pid) {
   return stat->substr(name_end + 2);  // ") "
 }
 
-pid_t parent_of(pid_t pid) {
-  std::string const text = stat_behind_name(pid);
-  pid_t parent = -1;
-  if (!text.empty()) std::from_chars(text.data() + 2, text.data() + text.size(), parent);  // "S "
-  return parent;
-}
-
 // Whether it has begun to exit: it carries no variables any more, and its children may not be ours yet.
 bool is_ending(pid_t pid) {
   constexpr unsigned exiting = 0x4;  // PF_EXITING, linux/sched.h; the field "flags" of proc_pid_stat(5)
@@ -81,6 +74,49 @@ bool is_ending(pid_t pid) {
 
 bool is_among(std::span<pid_t const> pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); }
 
+// With a zero byte before each variable.
+result<std::string> environment_of(pid_t pid) {
+  auto environment = read_proc("/proc/" + std::to_string(pid) + "/environ", most_environment);
+  if (environment) environment->insert(0, 1, '\0');
+  return environment;
+}
+
+bool has_variable(std::string const& environment, std::string const& variable) {
+  return environment.find('\0' + variable + '\0') != std::string::npos;
+}
+
+template <class Predicate>
+result<std::vector<pid_t>> processes_where(std::span<pid_t const> known, Predicate is_wanted) {
+  std::vector<pid_t> found;
+  std::unique_ptr<DIR, int (*)(DIR*)> all(::opendir("/proc"), ::closedir);
+  if (!all) return os_failure("opening /proc");
+  while (dirent const* entry = ::readdir(all.get())) {
+    std::string_view name = entry->d_name;
+    pid_t pid = 0;
+    auto [end, failed] = std::from_chars(name.begin(), name.end(), pid);
+    if (failed != std::errc{} || end != name.end() || is_among(known, pid)) continue;
+    if (is_wanted(pid)) found.push_back(pid);
+  }
+  return found;
+}
+
+// Of all its threads: a child belongs to the one that started it, an orphan to the first one.
+result<std::vector<pid_t>> listed_children(std::string const& process) {
+  std::string const place = process + "/task";
+  std::unique_ptr<DIR, int (*)(DIR*)> tasks(::opendir(place.c_str()), ::closedir);
+  if (!tasks) return os_failure("opening " + place);
+  std::vector<pid_t> children;
+  while (dirent const* task = ::readdir(tasks.get())) {
+    if (task->d_name[0] == '.') continue;
+    auto list = read_proc(place + "/" + task->d_name + "/children", most_children);
+    if (list)
+      append_pids(children, *list);
+    else if (list.error().code.value() != ENOENT)
+      return failure(std::move(list.error()));
+  }
+  return children;
+}
+
 // The number is safe: held by the pidfd, it was looked at again after that.
 bool kill_if_orphan(pid_t pid, std::span<std::string const> variables) {
   unique_fd held(open_pidfd(pid));
@@ -90,34 +126,43 @@ bool kill_if_orphan(pid_t pid, std::span<std::string const> variables) {
 
 }  // namespace
 
+pid_t parent_of(pid_t pid) {
+  std::string const text = stat_behind_name(pid);
+  pid_t parent = -1;
+  if (!text.empty()) std::from_chars(text.data() + 2, text.data() + text.size(), parent);  // "S "
+  return parent;
+}
+
 result<> become_child_subreaper() {
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1UL, 0UL, 0UL, 0UL) == 0) return {};
   return os_failure("becoming the child subreaper");
 }
 
+std::uint64_t start_time(pid_t pid) {
+  std::string const text = stat_behind_name(pid);
+  std::size_t at = 0;
+  for (int field = 3; field < 22 && at != std::string::npos; ++field) at = text.find(' ', at + 1);
+  std::uint64_t ticks = 0;
+  if (!text.empty() && at != std::string::npos)
+    std::from_chars(text.data() + at + 1, text.data() + text.size(), ticks);
+  return ticks;
+}
+
 result<std::vector<pid_t>> direct_children() {
-  std::unique_ptr<DIR, int (*)(DIR*)> tasks(::opendir("/proc/self/task"), ::closedir);
-  if (!tasks) return os_failure("listing our children: opening /proc/self/task");
-  std::vector<pid_t> children;
-  // A child belongs to the thread that started it, an orphan to the first one.
-  while (dirent const* task = ::readdir(tasks.get())) {
-    if (task->d_name[0] == '.') continue;
-    auto list = read_proc(std::string("/proc/self/task/") + task->d_name + "/children", most_children);
-    if (list)
-      append_pids(children, *list);
-    else if (list.error().code.value() != ENOENT)
-      return failure(std::move(list.error()).during("listing our children"));
-  }
+  auto children = listed_children("/proc/self");
+  if (!children) return failure(std::move(children.error()).during("listing our children"));
   return children;
 }
 
+std::vector<pid_t> children_of(pid_t pid) {
+  return listed_children("/proc/" + std::to_string(pid)).value_or(std::vector<pid_t>{});
+}
+
 bool carries_variables(pid_t pid, std::span<std::string const> variables) {
-  auto environment = read_proc("/proc/" + std::to_string(pid) + "/environ", most_environment);
+  auto environment = environment_of(pid);
   if (!environment) return false;
-  std::string const whole = '\0' + *environment;
-  return std::ranges::all_of(variables, [&](std::string const& variable) {
-    return whole.find('\0' + variable + '\0') != std::string::npos;
-  });
+  return std::ranges::all_of(variables,
+                             [&](std::string const& one) { return has_variable(*environment, one); });
 }
 
 result<std::size_t> kill_orphans(std::span<pid_t const> known, std::span<std::string const> variables) {
@@ -128,6 +173,35 @@ result<std::size_t> kill_orphans(std::span<pid_t const> known, std::span<std::st
     if (!is_among(known, child) && kill_if_orphan(child, variables)) ++killed;
   }
   return killed;
+}
+
+result<std::vector<pid_t>> find_carriers_of(std::span<pid_t const> known, std::string const& beginning,
+                                            std::span<std::string const> settled) {
+  constexpr std::array not_ours{ENOENT, ESRCH, EACCES, EPERM};
+  result<> looked;
+  auto found = processes_where(known, [&](pid_t pid) {
+    auto environment = environment_of(pid);
+    if (!environment && std::ranges::find(not_ours, environment.error().code.value()) == not_ours.end())
+      looked = std::unexpected(environment.error());
+    if (!environment || environment->find('\0' + beginning) == std::string::npos) return false;
+    return std::ranges::none_of(settled,
+                                [&](std::string const& one) { return has_variable(*environment, one); });
+  });
+  if (found && !looked) return std::unexpected(std::move(looked.error()));
+  return found;
+}
+
+std::size_t kill_carriers(std::span<pid_t const> known, std::span<std::string const> variables) {
+  auto carriers = processes_where(known, [&](pid_t pid) { return carries_variables(pid, variables); });
+  if (!carriers) return 0;
+  return static_cast<std::size_t>(std::ranges::count_if(*carriers, [&](pid_t pid) {
+    unique_fd held(open_pidfd(pid));
+    return held && carries_variables(pid, variables) && send_signal(held.get(), SIGKILL) == 0;
+  }));
+}
+
+result<std::vector<pid_t>> find_members(std::span<pid_t const> known, std::span<pid_t const> sessions) {
+  return processes_where(known, [&](pid_t pid) { return is_among(sessions, ::getsid(pid)); });
 }
 
 result<bool> is_an_orphan_ending(std::span<pid_t const> known) {

@@ -10,9 +10,13 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace handoff {
@@ -20,8 +24,7 @@ namespace handoff {
 namespace {
 
 constexpr mode_t for_everybody = 0755;  // the control socket inside decides itself who may do what
-constexpr mode_t for_passing = 0711;    // instances reach their own notify socket and see no other's name
-constexpr mode_t for_us = 0700;
+constexpr mode_t for_passing = 0711;    // others reach what is theirs inside and see no other's name
 constexpr int most_stale_sockets = 100'000;
 
 std::string variable(char const* name) {
@@ -61,14 +64,27 @@ std::string first_line_of(int fd) {
   return printable(text.substr(0, text.find('\n')), bytes.size());
 }
 
+// A child that a killed supervisor was just starting holds the lock until it is launched.
+constexpr int most_tries = 200;
+constexpr std::chrono::milliseconds between_tries(5);
+
+bool is_gone(std::string const& holder) {
+  pid_t pid = 0;
+  std::from_chars(holder.data(), holder.data() + holder.size(), pid);
+  return pid > 0 && ::kill(pid, 0) < 0 && errno == ESRCH;
+}
+
 result<unique_fd> take_lock(std::string const& path, std::string const& service) {
   unique_fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!lock) return os_failure("opening " + path);
   // Whoever may open the file may lock it, and keep us out.
   if (::fchmod(lock.get(), 0600) < 0) return os_failure("protecting " + path);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
+  for (int tries = 0; ::flock(lock.get(), LOCK_EX | LOCK_NB) < 0; ++tries) {
     if (errno != EWOULDBLOCK) return os_failure("locking " + path);
-    return plain_failure("'" + service + "' is supervised already, by pid " + first_line_of(lock.get()));
+    std::string const holder = first_line_of(lock.get());
+    if (!is_gone(holder) || tries == most_tries)
+      return plain_failure("'" + service + "' is supervised already, by pid " + holder);
+    std::this_thread::sleep_for(between_tries);
   }
   // The file stays when we are gone: removing it would let two processes lock two files of one name.
   std::string pid = std::to_string(::getpid()) + "\n";
@@ -137,7 +153,7 @@ result<> make_state_directory(std::string const& path) {
     return std::unexpected(std::move(e).during("preparing the state directory"));
   };
   if (auto made = make_parents(path); !made) return in_story(made.error());
-  if (auto made = make_directory(path, for_us); !made) return in_story(made.error());
+  if (auto made = make_directory(path, for_passing); !made) return in_story(made.error());
   return {};
 }
 

@@ -17,6 +17,16 @@ result<std::string> runtime_directory_path();
 // ($HOME/.local/state/handoff).
 result<std::string> state_directory_path();
 
+// Where a supervisor without systemd remembers for its successor.
+inline std::string memory_file(std::string const& runtime_directory, std::string const& service) {
+  return runtime_directory + "/" + service + ".memory";
+}
+
+// Where the notify sockets of its instances are.
+inline std::string notify_directory(std::string const& runtime_directory, std::string const& service) {
+  return runtime_directory + "/" + service + ".notify";
+}
+
 // The files of one service in the runtime directory. The lock is held as long as this lives.
 class runtime_directory {
  public:
@@ -28,7 +38,8 @@ class runtime_directory {
                                         std::optional<unique_fd> inherited_lock = std::nullopt);
 
   std::string control_socket() const { return base_ + "/" + service_ + ".sock"; }
-  std::string notify_directory() const { return base_ + "/" + service_ + ".notify"; }
+  std::string notify_directory() const { return handoff::notify_directory(base_, service_); }
+  std::string memory_file() const { return handoff::memory_file(base_, service_); }
   int lock_fd() const { return lock_.get(); }
 
  private:
@@ -40,7 +51,7 @@ class runtime_directory {
   unique_fd lock_;
 };
 
-// Makes the directory for what survives a reboot, readable by us only.
+// Makes the directory for what survives a reboot: only we can list it, its files have modes of their own.
 result<> make_state_directory(std::string const& path);
 
 }  // namespace handoff

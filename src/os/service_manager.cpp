@@ -10,10 +10,15 @@
 #include <systemd/sd-journal.h>
 #include <time.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <optional>
+#include <thread>
 
 namespace handoff {
 
@@ -21,45 +26,78 @@ namespace {
 
 constexpr std::size_t longest_status = 512;
 
+struct message {
+  std::string text;
+  unique_fd descriptor;  // a copy of one that is to be stored; empty: none
+};
+
+ssize_t send_to(int socket, socket_address const& to, message const& m) {
+  iovec text{const_cast<char*>(m.text.data()), m.text.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr whole{};
+  whole.msg_name = const_cast<sockaddr*>(to.get());
+  whole.msg_namelen = to.length;
+  whole.msg_iov = &text;
+  whole.msg_iovlen = 1;
+  if (m.descriptor) {
+    whole.msg_control = control.data();
+    whole.msg_controllen = control.size();
+    cmsghdr* rights = CMSG_FIRSTHDR(&whole);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    int raw = m.descriptor.get();
+    std::memcpy(CMSG_DATA(rights), &raw, sizeof raw);
+  }
+  return ::sendmsg(socket, &whole, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 // sd_notify(3) waits for a manager that does not read, and the loop must not: what cannot be sent now waits
 // here, in order, for the next call.
 class outbox {
  public:
-  result<> send(std::string message, char const* doing) {
-    if (waiting_.size() == most) waiting_.pop_front();
-    waiting_.push_back(std::move(message));
-    return flush(doing);
-  }
-  result<> flush(char const* doing) {
-    auto address = socket_of(std::getenv("NOTIFY_SOCKET"));
-    if (!address) waiting_.clear();
-    while (!waiting_.empty()) {
-      if (!socket_) socket_ = unique_fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-      auto const& next = waiting_.front();
-      ssize_t sent = ::sendto(socket_.get(), next.data(), next.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                              address->get(), address->length);
-      if (sent < 0 && errno == EAGAIN) return {};
-      if (sent < 0) {
-        auto why = os_failure(doing);
-        waiting_.pop_front();
-        return why;
-      }
-      waiting_.pop_front();
-    }
+  result<> put(message next, char const* doing) {
+    if (waiting_.size() == most) return os_failure(doing, ENOBUFS);
+    waiting_.push_back(std::move(next));
     return {};
   }
+  // What fails for a reason that passes goes on waiting, all else is lost. Fails when the manager is away, or
+  // does not take the last message.
+  result<> flush(char const* doing) {
+    auto address = manager_address();
+    if (!address) waiting_.clear();
+    result<> done;
+    while (!waiting_.empty()) {
+      if (!socket_) socket_ = unique_fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      bool sent = socket_ && send_to(socket_.get(), *address, waiting_.front()) >= 0;
+      if (!sent && is_among(too_much, errno)) return {};
+      done = sent ? result<>() : os_failure(doing);
+      if (!sent && is_among(away, errno)) return done;
+      waiting_.pop_front();
+    }
+    return done;
+  }
 
- private:
-  static constexpr std::size_t most = 64;
-
-  static std::optional<socket_address> socket_of(char const* path) {
+  static std::optional<socket_address> manager_address() {
+    char const* path = std::getenv("NOTIFY_SOCKET");
     if (path == nullptr || (path[0] != '/' && path[0] != '@')) return {};
     auto address = unix_socket_address(path);
     return address ? std::optional(*address) : std::nullopt;
   }
 
+  bool is_empty() const { return waiting_.empty(); }
+
+ private:
+  // sendmsg(2), unix(7)
+  static constexpr std::array too_much{EAGAIN, ENOBUFS, ENOMEM, EMFILE, ENFILE, ETOOMANYREFS};
+  static constexpr std::array away{ENOENT, ECONNREFUSED};
+  static bool is_among(auto const& reasons, int number) {
+    return std::ranges::find(reasons, number) != reasons.end();
+  }
+  static constexpr std::size_t most = 16'384;  // with thousands of listeners there is much to store at first
+
   unique_fd socket_;
-  std::deque<std::string> waiting_;
+  std::deque<message> waiting_;
 };
 
 outbox& to_manager() {
@@ -67,8 +105,9 @@ outbox& to_manager() {
   return the_one;
 }
 
-result<> notify(std::string message, char const* doing) {
-  return to_manager().send(std::move(message), doing);
+result<> notify(std::string text, char const* doing) {
+  auto taken = to_manager().put({std::move(text), {}}, doing);
+  return taken ? to_manager().flush(doing) : taken;
 }
 
 std::string status_line(std::string_view line) { return "STATUS=" + printable(line, longest_status); }
@@ -122,12 +161,29 @@ result<> service_manager::extend_timeout(std::chrono::microseconds by) {
 
 result<> service_manager::send_what_waits() { return to_manager().flush("telling systemd what waited"); }
 
-result<> service_manager::store(std::string_view name, std::span<int const> descriptors) {
-  std::string message = "FDSTORE=1\nFDPOLL=0\nFDNAME=" + std::string(name);
-  int status = ::sd_pid_notify_with_fds(0, 0, message.c_str(), descriptors.data(),
-                                        static_cast<unsigned>(descriptors.size()));
-  if (status < 0) return os_failure("storing descriptors with systemd", -status);
-  return {};
+void service_manager::send_all() {
+  constexpr int most_tries = 500;
+  constexpr std::chrono::milliseconds between_tries(2);
+  for (int tries = 0; !has_sent_all() && tries < most_tries; ++tries) {
+    std::this_thread::sleep_for(between_tries);
+    (void)send_what_waits();
+  }
+}
+
+bool service_manager::has_sent_all() { return to_manager().is_empty(); }
+
+bool service_manager::keeps_descriptors() {
+  char const* most = std::getenv("FDSTORE");
+  return outbox::manager_address().has_value() && most != nullptr && std::atoi(most) > 0;
+}
+
+result<> service_manager::store(std::string_view name, int descriptor) {
+  constexpr char const* doing = "storing a descriptor with systemd";
+  unique_fd copy(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  if (!copy) return os_failure(doing);
+  auto taken = to_manager().put({"FDSTORE=1\nFDPOLL=0\nFDNAME=" + std::string(name), std::move(copy)}, doing);
+  if (taken) (void)send_what_waits();
+  return taken;
 }
 
 result<> service_manager::forget(std::string_view name) {

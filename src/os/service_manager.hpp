@@ -33,10 +33,16 @@ class service_manager {
 
   // To be called now and then.
   static result<> send_what_waits();
+  static bool has_sent_all();
+  // Waits for it, a second at most: for who ends.
+  static void send_all();
 
-  // Puts descriptors into systemd's store under a name of at most 255 printable ASCII characters without ':'.
-  // They stay there whatever becomes of their other ends (FDPOLL=0).
-  static result<> store(std::string_view name, std::span<int const> descriptors);
+  // Whether it has a store for us: FDSTORE, which systemd sets since 254, and our units for older ones.
+  static bool keeps_descriptors();
+
+  // Puts a descriptor into systemd's store, or among what waits, under a name of at most 255 printable ASCII
+  // characters without ':'. It stays there whatever becomes of its other end (FDPOLL=0).
+  static result<> store(std::string_view name, int descriptor);
   static result<> forget(std::string_view name);
 
   // A stream to systemd's journal, for a service's output under `identifier` (sd_journal_stream_fd(3)).

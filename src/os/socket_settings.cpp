@@ -1,5 +1,6 @@
 #include "socket_settings.hpp"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -44,6 +45,12 @@ result<> set_buffer(int fd, std::optional<std::uint32_t> bytes, int forced, int 
 
 }  // namespace
 
+result<> set_non_blocking(int fd) {
+  int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return os_failure("setting non-blocking");
+  return {};
+}
+
 result<> set_socket_options(int fd, int family, socket_type type, socket_options const& options) {
   bool six = family == AF_INET6;
   bool internet = six || family == AF_INET;
@@ -70,6 +77,8 @@ result<> set_socket_options(int fd, int family, socket_type type, socket_options
   for (auto const& o : numbers) {
     if (auto done = set(fd, o); !done) return done;
   }
+  if (options.non_blocking)
+    if (auto done = set_non_blocking(fd); !done) return done;
   if (internet && !options.interface.empty()) {
     auto length = static_cast<socklen_t>(options.interface.size());
     if (::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, options.interface.data(), length) < 0) {

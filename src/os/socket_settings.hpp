@@ -10,4 +10,7 @@ namespace handoff {
 // apply to its kind of socket is left out.
 result<> set_socket_options(int fd, int family, socket_type type, socket_options const& options);
 
+// O_NONBLOCK, for everybody who has this socket.
+result<> set_non_blocking(int fd);
+
 }  // namespace handoff

@@ -72,6 +72,33 @@ result<std::unique_ptr<steered_listener>> steered_listener::open(listener_settin
   return made;
 }
 
+result<std::unique_ptr<steered_listener>> steered_listener::adopt(listener_settings settings,
+                                                                  std::uint32_t sticky_seed,
+                                                                  steering_method method,
+                                                                  inherited_group left) {
+  std::string says = "adopting '" + settings.name + "'";
+  auto made = method == steering_method::ebpf
+                  ? ebpf_listener::adopt(std::move(settings), sticky_seed, std::move(left))
+                  : classic_listener::adopt(std::move(settings), sticky_seed, std::move(left));
+  if (!made) return std::unexpected(std::move(made).error().during(says));
+  return made;
+}
+
+void steered_listener::take_slots(std::vector<inherited_group::slot> left) {
+  for (auto& s : left)
+    if (s.index < slots_.size()) slots_[s.index] = {s.owner, std::move(s.socket), s.shut, s.retired};
+}
+
+steered_listener::group_view steered_listener::group() const {
+  group_view seen;
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    auto const& s = slots_[i];
+    if (s.socket) seen.slots.push_back({i, s.owner, s.shut, s.retired, s.socket.get()});
+  }
+  describe(seen);
+  return seen;
+}
+
 // The address is taken without SO_REUSEPORT, so that everybody who holds it is found, and shared afterwards.
 // A socket gets its group with the program, which it takes before bind() only while it says that it will
 // share.

@@ -12,6 +12,7 @@
 #include <os/steering.hpp>
 #include <os/steering_page.hpp>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -26,6 +27,21 @@ constexpr std::size_t most_probes = steering_rules - limit::routes;
 
 enum class steering_method { ebpf, classic };
 
+// What a predecessor leaves of a group. Its slots are to go on as they are; the rest can be made anew.
+struct inherited_group {
+  struct slot {
+    std::uint32_t index = 0;
+    generation_number owner{};
+    bool shut = false;
+    bool retired = false;
+    unique_fd socket;
+  };
+  std::vector<slot> slots;
+  std::vector<std::uint32_t> order;  // classic: of the slots in the kernel's group
+  unique_fd anchor;                  // eBPF
+  std::array<unique_fd, steering::descriptor_count> program;
+};
+
 class steered_listener {
  public:
   // Opens the group at an internet address with a port. Errors name the listener, its address, and who holds
@@ -34,6 +50,28 @@ class steered_listener {
   static result<std::unique_ptr<steered_listener>> open(listener_settings settings,
                                                         std::uint32_t sticky_seed = 0,
                                                         steering_method = steering_method::ebpf);
+
+  // Goes on with a group that a predecessor opened: its connections and queues are not touched, and it
+  // chooses as before until apply(). Probes' rules are not kept. Where the program did not come, or has
+  // another layout, a new one is attached: it counts from 0, and UDP flows are chosen for anew.
+  static result<std::unique_ptr<steered_listener>> adopt(listener_settings settings,
+                                                         std::uint32_t sticky_seed, steering_method,
+                                                         inherited_group);
+  // The other way round, with descriptors that stay ours.
+  struct group_view {
+    struct slot {
+      std::uint32_t index = 0;
+      generation_number owner{};
+      bool shut = false;
+      bool retired = false;
+      int socket = -1;
+    };
+    std::vector<slot> slots;
+    std::vector<std::uint32_t> order;
+    std::optional<int> anchor;
+    std::vector<int> program;
+  };
+  group_view group() const;
   virtual ~steered_listener() = default;
   steered_listener(steered_listener const&) = delete;
   steered_listener& operator=(steered_listener const&) = delete;
@@ -126,6 +164,8 @@ class steered_listener {
   steered_listener(listener_settings settings, std::uint32_t sticky_seed, std::uint32_t slots)
       : settings_(std::move(settings)), slots_(slots), sticky_seed_(sticky_seed) {}
 
+  virtual void describe(group_view&) const = 0;
+
   // What is different. Errors name neither the listener nor the call.
   virtual result<> open_slot(generation_number who) = 0;
   virtual result<> open_again(std::uint32_t index) = 0;
@@ -135,6 +175,7 @@ class steered_listener {
   virtual result<> attach_again() = 0;
   virtual result<> listen_again() const = 0;
 
+  void take_slots(std::vector<inherited_group::slot>);
   result<> choose_anew();
   // The group's first member, bound to an address that nobody else holds; `attach` gives the group its
   // program.

@@ -1,5 +1,6 @@
 #include "steering.hpp"
 
+#include <os/launch.hpp>
 #include <os/steering_program.h>
 
 #include <sys/socket.h>
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -164,13 +166,17 @@ result<> try_steering() {
 }  // namespace
 
 steering_support const& can_steer() {
-  static steering_support const support = [] {
-    auto tried = try_steering();
-    if (tried) return steering_support{true, {}};
-    return steering_support{false, tried.error().message() +
-                                       " (needs CAP_BPF and CAP_PERFMON, or root, and Linux 5.14 or later)"};
-  }();
-  return support;
+  static std::optional<steering_support> known;
+  if (known) return *known;
+  auto tried = try_steering();
+  static steering_support now;
+  now = tried ? steering_support{true, {}}
+              : steering_support{false,
+                                 tried.error().message() +
+                                     " (needs CAP_BPF and CAP_PERFMON, or root, and Linux 5.14 or later)"};
+  // What is missing for a moment may be there when it is asked for next.
+  if (tried || !is_transient(tried.error())) known = now;
+  return now;
 }
 
 }  // namespace handoff

@@ -92,10 +92,10 @@ std::string capability(std::string_view name) {
 auto method() {
   std::vector<std::pair<std::string_view, std::string>> words;
   for (char const* name : {"Status", "Upgrade", "Abort", "Promote", "Pause", "Resume", "SetWeight", "Plan",
-                           "Rollback", "Reload", "Stop", "Watch", "History"}) {
+                           "Rollback", "Reload", "Reexec", "Stop", "Watch", "History"}) {
     words.emplace_back(name, name);
   }
-  return choice(words, {"Reexec"});
+  return choice(words);
 }
 
 // ---- sections
@@ -152,6 +152,7 @@ grammar<listener_settings> const& listener_keys() {
       {"transparent", option(&o::transparent), flag},
       {"keepalive", option(&o::keepalive), flag},
       {"nodelay", option(&o::nodelay), flag},
+      {"non-blocking", option(&o::non_blocking), flag},
       {"interface", option(&o::interface), text(interface_name)},
       {"mark", option(&o::mark), whole(0U, any_mark)},
       {"receive-buffer", option(&o::receive_buffer), size},

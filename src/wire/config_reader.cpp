@@ -131,8 +131,9 @@ std::string account_name(std::string_view name) {
 }
 
 std::string variable_name(std::string_view name) {
-  static constexpr std::array<std::string_view, 6> ours{"LISTEN_FDS",    "LISTEN_FDNAMES", "LISTEN_PID",
-                                                        "NOTIFY_SOCKET", "WATCHDOG_USEC",  "WATCHDOG_PID"};
+  static constexpr std::array<std::string_view, 7> ours{"FDSTORE",     "LISTEN_FDS",    "LISTEN_FDNAMES",
+                                                        "LISTEN_PID",  "NOTIFY_SOCKET", "WATCHDOG_USEC",
+                                                        "WATCHDOG_PID"};
   constexpr std::size_t longest = 255;
   std::string objection = one_line(name, longest);
   if (!objection.empty()) return "a variable's name " + objection;

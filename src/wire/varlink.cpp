@@ -60,6 +60,7 @@ constexpr std::array supervisor_methods{
     method_rule{"Resume", {}},
     method_rule{"SetWeight", weight_parameters},
     method_rule{"Plan", {}},
+    method_rule{"Reexec", {}},
     method_rule{"Rollback", {}},
     method_rule{"Reload", {}},
     method_rule{"Stop", {}},

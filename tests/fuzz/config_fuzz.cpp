@@ -1,5 +1,7 @@
 // Any bytes as a configuration: read without a crash, with problems that can be shown, or with settings in
 // bounds.
+#include "support.hpp"
+
 #include <base/text.hpp>
 #include <wire/config_address.hpp>
 #include <wire/config_network.hpp>
@@ -9,18 +11,12 @@
 #include <wire/series_selector.hpp>
 
 #include <algorithm>
-#include <cstdint>
-#include <cstdlib>
 #include <set>
 #include <string_view>
 
 namespace {
 
 using namespace handoff;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 bool in_bounds(duration value) { return value >= duration{0} && value <= limit::longest; }
 
@@ -187,7 +183,7 @@ void check_networks(std::string_view text) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
-  std::string_view text(reinterpret_cast<char const*>(data), size);
+  auto text = as_text(data, size);
   check_durations(text);
   check_networks(text);
   if (auto tree = parse_toml(text)) {

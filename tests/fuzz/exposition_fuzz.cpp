@@ -1,20 +1,16 @@
 // Any bytes as a page of metrics: every sample is within its bounds, and written again it reads the same. The
 // first line may be a selector: what matches is what it adds up.
+#include "support.hpp"
+
 #include <probe/exposition.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <cstdlib>
 
 using namespace handoff;
 using namespace handoff::probe;
 
 namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 bool same(sample const& a, sample const& b) {
   bool value = a.value == b.value || (std::isnan(a.value) && std::isnan(b.value));
@@ -39,7 +35,7 @@ void check(sample const& s) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
-  std::string_view text(reinterpret_cast<char const*>(data), size);
+  auto text = as_text(data, size);
   std::size_t bytes = 0;
   (void)read_exposition(text, [&](sample const& s) {
     check(s);

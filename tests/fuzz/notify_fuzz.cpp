@@ -1,20 +1,15 @@
 // A service's bytes as a notify datagram: every value is in its bounds, and said again in plain words it
 // reads the same.
+#include "support.hpp"
+
 #include <base/text.hpp>
 #include <core/settings.hpp>
 #include <wire/listen_environment.hpp>
 #include <wire/notify_datagram.hpp>
 
-#include <cstdint>
-#include <cstdlib>
-
 using namespace handoff;
 
 namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 bool is_period(std::optional<std::chrono::microseconds> const& period) {
   return !period || (period->count() > 0 && *period <= limit::longest);
@@ -63,7 +58,7 @@ std::string in_plain_words(notify_datagram const& d) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
-  auto read = read_notify_datagram({reinterpret_cast<char const*>(data), size});
+  auto read = read_notify_datagram(as_text(data, size));
   if (!read) return 0;
   require(size <= limit::notify_datagram);
   check_bounds(*read);

@@ -1,17 +1,12 @@
 // Strangers' bytes as a call and as a reply: whatever is read prints to bytes that read the same, and
 // whatever is answered is one well-formed message.
-#include <wire/varlink.hpp>
+#include "support.hpp"
 
-#include <cstdint>
-#include <cstdlib>
+#include <wire/varlink.hpp>
 
 using namespace handoff::varlink;
 
 namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 std::string_view message_in(std::string const& bytes) {
   require(!bytes.empty() && bytes.find('\0') == bytes.size() - 1);
@@ -21,7 +16,7 @@ std::string_view message_in(std::string const& bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
-  std::string_view message(reinterpret_cast<char const*>(data), size);
+  auto message = as_text(data, size);
   // Printing may lengthen a number beyond the limit: 1e9 becomes 1000000000.0.
   bool short_enough = size <= call_limit / 16;
 

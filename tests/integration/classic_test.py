@@ -11,8 +11,7 @@ import harness
 import puppet
 from retire_datagrams_test import Flow
 
-NOBODY = 65534
-AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+AS_NOBODY = ["setpriv", f"--reuid={harness.NOBODY}", f"--regid={harness.NOBODY}", "--clear-groups", "--"]
 MIGRATES = open("/proc/sys/net/ipv4/tcp_migrate_req", encoding="ascii").read().strip() == "1"
 
 
@@ -26,7 +25,7 @@ def rollout(text="", drain="10s"):
 class Unprivileged(puppet.TestCase):
     def supervise(self, configuration, sharing="steered_classic"):
         s = harness.Supervisor(self, configuration, wrapper=AS_NOBODY, start=False)
-        os.chown(s.directory, NOBODY, NOBODY)
+        os.chown(s.directory, harness.NOBODY, harness.NOBODY)
         s.start()
         listener = s.status()["listeners"][0]
         if listener["sharing"] == "steered":
@@ -34,13 +33,6 @@ class Unprivileged(puppet.TestCase):
         self.assertEqual(listener["sharing"], sharing, listener)
         self.assertIn("loading the steering program: Operation not permitted", listener["sharing_reason"])
         return s
-
-    def shares(self, count):
-        seen = {}
-        for _ in range(count):
-            generation = puppet.ask(self.port)
-            seen[generation] = seen.get(generation, 0) + 1
-        return seen
 
 
 class Telling(Unprivileged):
@@ -85,14 +77,8 @@ class Switching(Unprivileged):
             self.assertEqual(self.shares(50), {1: 50})
             s.call("Promote")
             s.events.wait("holding", rollout=number, weight=50)
-            seen = self.shares(400)
-            self.assertTrue(140 <= seen[2] <= 260, seen)  # six standard deviations
-            s.call("SetWeight", weight=100)
-            self.assertEqual(self.shares(50), {2: 50})
-            s.call("SetWeight", weight=50)
-            s.call("Promote")
-            s.events.wait("verdict", rollout=number, verdict="promoted")
-            self.assertEqual(self.shares(50), {2: 50})
+            self.assert_half_each()
+            self.weigh_by_hand_and_promote(s, number)
             s.events.wait("settled", rollout=number)
         self.assert_nothing_failed(load, 100)
 
@@ -120,7 +106,7 @@ class Switching(Unprivileged):
 
     def test_a_first_generation_that_fails_leaves_its_clients_to_the_next(self):
         s = harness.Supervisor(self, self.demos("--fail-start", "3", rest=rollout()), wrapper=AS_NOBODY, start=False)
-        os.chown(s.directory, NOBODY, NOBODY)
+        os.chown(s.directory, harness.NOBODY, harness.NOBODY)
         s.start(until="rolled_back")
         with socket.create_connection(("127.0.0.1", self.port), harness.PATIENCE) as waiting:
             waiting.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -148,7 +134,7 @@ class Room(Unprivileged):
     def test_a_rollback_brings_the_last_good_one_back(self):
         s = self.supervise(self.demos("--version", "1", rest=rollout()))
         s.write(self.demos("--version", "2", rest=rollout()))
-        with harness.Load(self.address, "--threads", "2", "--events") as load:
+        with harness.Load(self.address, "--threads", "2") as load:
             load.wait_for_version(1)
             s.upgrade()
             load.wait_for_version(2)
@@ -185,9 +171,8 @@ class Datagrams(Unprivileged):
 
 class Probing(Unprivileged):
     def test_a_candidate_is_probed_at_its_own_slot(self):
-        probed = os.path.join(harness.SERVICES, "probed_service.py")
         ready = '[ready]\nwhen = "http"\npath = "/health"\ntimeout = "20s"\ninterval = "20ms"\n'
-        text = puppet.configuration([harness.PYTHON, "-ISu", probed], self.address,
+        text = puppet.configuration(puppet.http_service("probed_service.py"), self.address,
                                     service=f"environment = {{ PROBED = {json.dumps(self.directory)} }}",
                                     rest=ready + rollout())
         s = self.supervise(text)

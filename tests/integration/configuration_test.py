@@ -29,7 +29,7 @@ class AtStart(puppet.TestCase):
                 self.assertNotIn("terminate called", said)
 
     def test_all_problems_are_told_at_once(self):
-        code, said, path = self.ends(self.demos(rest="[drain]\ntimeout = 5\n[restart]\nburst = 0\n"))
+        code, said, _ = self.ends(self.demos(rest="[drain]\ntimeout = 5\n[restart]\nburst = 0\n"))
         self.assertEqual(code, 2)
         self.assertIn("timeout", said)
         self.assertIn("burst", said)

@@ -2,7 +2,6 @@
 
 import contextlib
 import grp
-import json
 import os
 import select
 import signal
@@ -11,32 +10,7 @@ import socket
 import harness
 import puppet
 
-NOBODY = 65534
 BAKE = puppet.BRISK + '[rollout]\nbake = "1h"\n'
-
-
-def as_nobody(work, groups=()):
-    """What work() returns (or the name of what it raises), run in a child that is nobody."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(read)
-            os.setgroups(list(groups))
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            try:
-                result = work()
-            except BaseException as e:  # noqa: BLE001 -- told to the parent
-                result = type(e).__name__
-            os.write(write, json.dumps(result).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as f:
-        text = f.read()
-    os.waitpid(child, 0)
-    return json.loads(text)
 
 
 class Abuse(puppet.TestCase):
@@ -174,14 +148,14 @@ class Permissions(puppet.TestCase):
     def test_without_a_group_others_cannot_even_connect(self):
         s = harness.Supervisor(self, self.demos())
         self.opened(s)
-        self.assertEqual(as_nobody(lambda: self.call(s.socket, "Status")), "PermissionError")
+        self.assertEqual(harness.as_nobody(lambda: self.call(s.socket, "Status")), "PermissionError")
 
     def test_who_got_in_all_the_same_may_call_nothing(self):
         s = harness.Supervisor(self, self.demos())
         self.opened(s)
         os.chmod(s.socket, 0o666)
         for method in ("Status", "Upgrade", "Stop", "History"):
-            self.assertEqual(as_nobody(lambda m=method: self.call(s.socket, m)), "NotAllowed")
+            self.assertEqual(harness.as_nobody(lambda m=method: self.call(s.socket, m)), "NotAllowed")
         self.assertEqual(s.status()["rollout"], None)
         self.assertEqual(s.status()["state"], "serving")
 
@@ -192,15 +166,15 @@ class Permissions(puppet.TestCase):
         self.opened(s)
         self.assertEqual(os.stat(s.socket).st_mode & 0o777, 0o660)
         member = [group.gr_gid]
-        self.assertEqual(as_nobody(lambda: self.call(s.socket, "Status")["live"], member), 1)
-        self.assertEqual(as_nobody(lambda: self.call(s.socket, "Stop"), member), "NotAllowed")
-        self.assertEqual(as_nobody(lambda: self.call(s.socket, "Abort"), member), "NotAllowed")
-        self.assertEqual(as_nobody(lambda: self.call(s.socket, "Status")), "PermissionError")
-        rollout = as_nobody(lambda: self.call(s.socket, "Upgrade"), member)["rollout"]
+        self.assertEqual(harness.as_nobody(lambda: self.call(s.socket, "Status")["live"], member), 1)
+        self.assertEqual(harness.as_nobody(lambda: self.call(s.socket, "Stop"), member), "NotAllowed")
+        self.assertEqual(harness.as_nobody(lambda: self.call(s.socket, "Abort"), member), "NotAllowed")
+        self.assertEqual(harness.as_nobody(lambda: self.call(s.socket, "Status")), "PermissionError")
+        rollout = harness.as_nobody(lambda: self.call(s.socket, "Upgrade"), member)["rollout"]
         s.events.wait("settled", rollout=rollout)
         s.write(self.demos(rest=puppet.BRISK + control.replace(', "Upgrade"', "")))
         self.assertEqual(s.call("Reload")["applied"], ["control"])
-        self.assertEqual(as_nobody(lambda: self.call(s.socket, "Upgrade"), member), "NotAllowed")
+        self.assertEqual(harness.as_nobody(lambda: self.call(s.socket, "Upgrade"), member), "NotAllowed")
 
     def test_a_flood_of_clients_of_another_user_leaves_places_for_root(self):
         s = harness.Supervisor(self, self.demos())
@@ -225,7 +199,7 @@ class Permissions(puppet.TestCase):
         if child == 0:
             try:
                 os.setgroups([])
-                os.setuid(NOBODY)
+                os.setuid(harness.NOBODY)
                 flood()
             finally:
                 os._exit(0)

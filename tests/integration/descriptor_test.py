@@ -62,7 +62,7 @@ class Passing(puppet.TestCase):
                    "LD_LIBRARY_PATH": "/nowhere", "WATCHDOG_USEC": "1000000000", "LISTEN_PID": "1", "LISTEN_FDS": "9"}
         service = 'environment = { A = "b c", EMPTY = "" }\npass-environment = ["PASSED", "UNSET_ONE"]'
         environment = self.dump(service=service, environment=secrets)["environment"]
-        ours = {"HANDOFF_SERVICE", "HANDOFF_GENERATION", "HANDOFF_INSTANCE", "HANDOFF_INCARNATION", "NOTIFY_SOCKET",
+        ours = {"HANDOFF_SUPERVISOR", "HANDOFF_SERVICE", "HANDOFF_GENERATION", "HANDOFF_INSTANCE", "HANDOFF_INCARNATION", "NOTIFY_SOCKET",
                 "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"}
         usual = {"PATH", "LANG", "USER", "LOGNAME", "HOME", "SHELL", "LC_CTYPE"}
         self.assertLessEqual(set(environment), ours | usual | {"A", "EMPTY", "PASSED"})

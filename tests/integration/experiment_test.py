@@ -1,11 +1,8 @@
 """Two variants side by side: started, compared and concluded by `handoff experiment`. Skipped where nothing is steered."""
 
-import contextlib
-import http.client
 import json
 import os
 import signal
-import socket
 
 import harness
 import puppet
@@ -15,8 +12,7 @@ CLIENTS = "60"  # addresses; more make shares nearer to the weights
 
 
 def environment_of(pid):
-    with open(f"/proc/{pid}/environ", "rb") as f:
-        return dict(v.split("=", 1) for v in f.read().decode().split("\0") if "=" in v)
+    return dict(v.split("=", 1) for v in harness.environment_of(pid).decode().split("\0") if "=" in v)
 
 
 class ExperimentCase(SteeredCase):
@@ -37,14 +33,6 @@ class ExperimentCase(SteeredCase):
         done = s.cli("experiment", *arguments)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done.stdout + done.stderr
-
-    def ask_from(self, client):
-        with contextlib.closing(socket.create_connection(("127.0.0.1", self.port), harness.PATIENCE, (client, 0))) as c:
-            c.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            response = http.client.HTTPResponse(c)
-            response.begin()
-            response.read()
-            return int(response.getheader("X-Handoff-Generation"))
 
     def clients_seen(self, s):
         return sum(side["connections"] for side in self.report(s)["variants"])
@@ -81,11 +69,11 @@ class Life(ExperimentCase):
     def test_a_client_stays_on_its_side_and_only_what_came_since_counts(self):
         s = self.supervise(self.demos(rest=self.rest()))
         for _ in range(30):
-            self.ask_from("127.0.1.1")
+            puppet.ask(self.port, "127.0.1.1")
         self.begun(s)
         sides = {}
         for client in range(2, 34):
-            seen = {self.ask_from(f"127.0.1.{client}") for _ in range(5)}
+            seen = {puppet.ask(self.port, f"127.0.1.{client}") for _ in range(5)}
             self.assertEqual(len(seen), 1, client)
             sides.setdefault(seen.pop(), []).append(client)
         self.assertEqual(set(sides), {1, 2})

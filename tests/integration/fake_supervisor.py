@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 
+PATIENCE = float(os.environ.get("HANDOFF_TEST_PATIENCE", "60"))  # as in harness.py, which needs a whole build
 INTERFACE = "io.handoff.Supervisor."
 
 
@@ -69,8 +70,8 @@ def verdict(rollout, kind, reason="", output=(), **more):
 
 
 class FakeSupervisor:
-    """Answers calls with `answers[method]`: parameters, an (error, parameters) pair, None for silence, or a
-    function of the parameters that gives one of these. Watchers are told "watching" and what `tell` says."""
+    """Answers calls with `answers[method]`: parameters, an (error, parameters) pair, None for silence, bytes as they
+    are, a list of such, sent one by one, or a function of the parameters that gives one of these. Watchers are told "watching" and what `tell` says."""
 
     def __init__(self, directory, name="web"):
         self.path = os.path.join(directory, name + ".sock")
@@ -123,7 +124,7 @@ class FakeSupervisor:
     def wait_for_call(self, method, count=1):
         """Until that many of these calls have been answered."""
         with self.changed:
-            seen = self.changed.wait_for(lambda: self.calls.count(method) >= count, timeout=20)
+            seen = self.changed.wait_for(lambda: self.calls.count(method) >= count, PATIENCE)
         assert seen, "nobody called " + method
 
     def _accept(self, listening):
@@ -167,6 +168,9 @@ class FakeSupervisor:
             self._send(link, {"error": error, "parameters": answer[1]})
         elif isinstance(answer, bytes):
             self._send_bytes(link, answer)
+        elif isinstance(answer, list):
+            for part in answer:
+                self._send_bytes(link, part)
         elif answer is not None:
             self._send(link, {"parameters": answer})
         with self.changed:

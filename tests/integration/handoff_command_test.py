@@ -11,11 +11,10 @@ import struct
 import subprocess
 import tempfile
 import termios
-import threading
 import time
 import unittest
 
-from fake_supervisor import FakeSupervisor, canary, event, status, verdict
+from fake_supervisor import PATIENCE, FakeSupervisor, canary, event, status, verdict
 
 HANDOFF = os.environ["HANDOFF"]
 HOSTILE = "a\x1b[2Jb\nforged\x9bc\u202ed"
@@ -46,7 +45,7 @@ class CommandTest(unittest.TestCase):
         process.communicate()
 
     def finish(self, process, code):
-        said, complained = process.communicate(timeout=30)
+        said, complained = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, code, said + complained)
         return said, complained
 
@@ -126,6 +125,26 @@ class Finding(CommandTest):
                 self.assertIn("running: api, web", complained)
                 self.assertNotIn("old", complained)
 
+    def test_one_in_a_directory_of_its_own_is_found_by_its_name(self):
+        own = os.path.join(self.directory, "web")
+        os.mkdir(own)
+        for name in ("web", "stranger"):
+            made = FakeSupervisor(own, name)
+            self.addCleanup(made.close)
+        self.run_handoff(0, "status", "web")
+        told = self.run_handoff(0, "status")[0]
+        self.assertIn("web", told)
+        self.assertNotIn("stranger", told)
+        self.run_handoff(3, "status", "stranger")
+
+    def test_a_link_does_not_lead_to_another_service(self):
+        api = self.supervisor("api")
+        own = os.path.join(self.directory, "web")
+        os.mkdir(own)
+        os.symlink(api.path, os.path.join(own, "web.sock"))
+        self.run_handoff(3, "abort", "web")
+        self.assertEqual(api.calls, [])
+
     def test_a_stale_socket_is_no_supervisor(self):
         self.supervisor("old").vanish(leave_file=True)
         self.run_handoff(3, "status", "old")
@@ -133,6 +152,10 @@ class Finding(CommandTest):
     def test_no_supervisor_at_all(self):
         self.assertIn(self.directory, self.run_handoff(3, "status")[1])
         self.assertIn(self.directory, self.run_handoff(3, "watch")[1])
+
+    def test_all_of_none_is_done(self):
+        self.supervisor("old").vanish(leave_file=True)
+        self.assertEqual(self.run_handoff(0, "reexec", "--all"), ("no supervisor runs\n", ""))
 
     @unittest.skipUnless(os.geteuid() == 0, "needs another user")
     def test_who_may_not_is_told_who_may(self):
@@ -379,7 +402,7 @@ class Upgrade(CommandTest):
         self.assertNotIn("\x1b", shown)
 
     def finish_quietly(self, process):
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0)
 
 
@@ -719,7 +742,7 @@ class LiveWatch(CommandTest):
 
     def assert_ended(self, process, code):
         """With the terminal as it was."""
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, code)
         self.assertEqual(termios.tcgetattr(self.theirs), self.before)
         while select.select([self.screen], [], [], 0)[0]:
@@ -862,7 +885,7 @@ class LiveWatch(CommandTest):
         self.assertNotIn("\x1b", before)
         web.tell(event("stopping"))
         web.vanish()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0)
 
     def test_several_services_are_a_table_without_their_keys(self):
@@ -916,10 +939,8 @@ class Crowd(CommandTest):
 
     def test_a_supervisor_that_answers_bit_by_bit_is_understood(self):
         web = self.supervisor()
-        done = threading.Event()
-        self.addCleanup(done.set)
         message = json.dumps({"parameters": status(notes=["x" * 1000] * 500)}).encode() + b"\0"
-        web.answers["Status"] = message
+        web.answers["Status"] = [message[n:n + 100] for n in range(0, len(message), 100)]
         said, _ = self.run_handoff(0, "status", "web", "--json")
         self.assertEqual(len(json.loads(said)["notes"]), 500)
 

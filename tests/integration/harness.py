@@ -4,8 +4,11 @@ Nothing here sleeps to synchronise: every wait is for an event, with a deadline.
 """
 
 import contextlib
+import errno
 import json
 import os
+import random
+import re
 import select
 import shutil
 import signal
@@ -27,6 +30,9 @@ DEMO_SERVICE = os.path.join(BUILD, "src", "handoff-demo-service")
 LOAD = os.path.join(BUILD, "tests", "handoff-load")
 SERVICES = os.path.join(SOURCE, "tests", "integration", "services")
 PYTHON = "/usr/bin/python3"
+NOBODY = 65534
+
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 # Sanitizer builds on a busy machine are slow; a deadline is for what hangs, never for what is slow.
 PATIENCE = float(os.environ.get("HANDOFF_TEST_PATIENCE", "60"))
@@ -53,11 +59,28 @@ def poll_until(predicate, what, patience=PATIENCE):
         select.select([], [], [], 0.005)
 
 
+reserved_ports = []
+
+
 def free_port(kind=socket.SOCK_STREAM, host="127.0.0.1"):
+    """A port that stays this process's: no client is given one below ip_local_port_range (ip(7)), and an abstract name
+    keeps the tests that run at the same time apart."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        candidates = range(10000, int(f.read().split()[0]))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind) as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+    for port in random.sample(candidates, min(100, len(candidates))):
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            name.bind(f"\0handoff-test-port-{port}")
+            with socket.socket(family, kind) as s:
+                s.bind((host, port))
+            reserved_ports.append(name)
+            return port
+        except OSError as e:
+            name.close()
+            if e.errno != errno.EADDRINUSE:
+                raise
+    raise AssertionError(f"no free port in {candidates}")
 
 
 class Connection:
@@ -169,6 +192,7 @@ class Supervisor:
             **(environment or {}),
         }
         self.wrapper = list(wrapper)
+        self.handoffd = HANDOFFD
         self.process = None
         self.events = None
         self.write(configuration)
@@ -185,23 +209,32 @@ class Supervisor:
         """Starts the program without waiting for anything."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                self.wrapper + [HANDOFFD, self.configuration], env=self.environment, stdin=subprocess.DEVNULL,
+                self.wrapper + [self.handoffd, self.configuration], env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True)
 
     def start(self, until="promoted"):
         """Starts, and waits for the first verdict (None: only for the control socket)."""
         self.launch()
+        if self.events:
+            self.events.connection.close()
         poll_until(lambda: self.process.poll() is not None or self._answers(), "the control socket")
         if self.process.poll() is not None:
             raise AssertionError(f"handoffd ended with {self.process.returncode}:\n{self.log_text()}")
         if until is None:
-            self.events = Events(self.socket)
-            return
+            return self.start_watching()
         # The first verdict may come before anybody can watch: the status knows. Watched is what comes after it.
         poll_until(lambda: self.status()["last"] is not None, "the first verdict")
         self.events = Events(self.socket)
         last = self.status()["last"]
         self.test.assertEqual(last["verdict"], until, f"{last}\n{self.log_text()}")
+
+    def start_watching(self):
+        self.events = poll_until(self._watch, "the first event's connection")
+
+    def _watch(self):
+        """Of a predecessor that was killed a child may still hold the socket for a moment, and resets us then."""
+        with contextlib.suppress(OSError):
+            return Events(self.socket)
 
     def _answers(self):
         try:
@@ -260,6 +293,18 @@ class Supervisor:
 
     # ---- ending
 
+    def die(self):
+        """Killed, so that nothing is tidied up. `start` is the successor's."""
+        self.process.kill()
+        self.process.wait()
+        for pid in self.left_behind():
+            self.test.addCleanup(end, pid)
+
+    def left_behind(self):
+        """The services that were started here and run, whoever started them."""
+        mark = f"NOTIFY_SOCKET={self.directory}/".encode()
+        return [pid for pid in processes() if mark in environment_of(pid)]
+
     def stop(self):
         """Stops gracefully and returns the exit code."""
         if self.process.poll() is None:
@@ -279,6 +324,8 @@ class Supervisor:
             self.events.connection.close()
         log = self.log_text()
         shutil.rmtree(self.directory, ignore_errors=True)
+        if self.process:
+            self.test.assertNotIn(-self.process.returncode, CRASHES, f"handoffd crashed:\n{log[-4000:]}")
         for mark in ("AddressSanitizer", "LeakSanitizer", "runtime error:"):
             self.test.assertNotIn(mark, log, "a sanitizer complained")
 
@@ -287,14 +334,21 @@ class Load:
     """The load generator, a new connection for each request by default. Use as a context; `result` is there after."""
 
     def __init__(self, target, *options):
-        self.command = [LOAD, *options, target]
+        self.command = [LOAD, "--events", *options, target]
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = []
+        self.ended = False
         self.changed = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+        try:
+            self.wait_for("the load to start", lambda line: line.get("event") == "started")
+        except AssertionError:
+            self.process.kill()
+            self.__exit__()
+            raise
         return self
 
     def _read(self):
@@ -302,6 +356,16 @@ class Load:
             with self.changed:
                 self.lines.append(json.loads(line))
                 self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def wait_for(self, what, is_it):
+        with self.changed:
+            self.changed.wait_for(lambda: self.ended or any(map(is_it, self.lines)), timeout=PATIENCE)
+            if not any(map(is_it, self.lines)):
+                how = "ended without" if self.ended else f"{PATIENCE:.0f} s without"
+                raise AssertionError(f"handoff-load: {how} {what}: {self.lines[-5:]}")
 
     def mark(self, name):
         """Begins a new window of latencies."""
@@ -309,12 +373,8 @@ class Load:
         self.process.stdin.flush()
 
     def wait_for_version(self, version):
-        """Until the first reply of a version has come (with --events)."""
-        with self.changed:
-            seen = self.changed.wait_for(
-                lambda: any(line.get("version") == str(version) for line in self.lines), timeout=PATIENCE)
-        if not seen:
-            raise AssertionError(f"no reply of version {version} in {PATIENCE:.0f} s: {self.lines[-5:]}")
+        """Until the first reply of a version has come."""
+        self.wait_for(f"a reply of version {version}", lambda line: line.get("version") == str(version))
 
     def __exit__(self, *_):
         if self.process.poll() is None:
@@ -323,7 +383,7 @@ class Load:
         self.reader.join(PATIENCE)
         self.process.stdin.close()
         self.process.stdout.close()
-        self.result = self.lines[-1]
+        self.result = self.lines[-1] if self.lines else None
 
 
 class TestCase(unittest.TestCase):
@@ -338,6 +398,14 @@ def descriptors(pid):
     return sorted(int(n) for n in os.listdir(f"/proc/{pid}/fd"))
 
 
+def without_boot_id(test):
+    """The beginning of a command that may not read /proc/sys, as with ProcSubset=pid of systemd.exec(5)."""
+    hide = "mount --make-rprivate / && mount -t proc -o subset=pid proc /proc"
+    if subprocess.run(["unshare", "-m", "sh", "-c", hide], capture_output=True).returncode != 0:
+        test.skipTest("needs root and Linux 5.8")
+    return ["unshare", "-m", "sh", "-c", hide + ' && exec "$0" "$@"']
+
+
 def children(pid):
     found = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -345,6 +413,53 @@ def children(pid):
             with open(f"/proc/{pid}/task/{task}/children") as f:
                 found += [int(n) for n in f.read().split()]
     return found
+
+
+def processes():
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def environment_of(pid):
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as f:
+        return f.read()
+    return b""
+
+
+def end(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kernel_release():
+    return tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
+
+
+# PIDFD_GET_INFO tells who is not the parent since Linux 6.15.
+ENDING_OF_A_STRANGER = "killed by SIGKILL" if kernel_release() >= (6, 15) else "ended, nobody knows how"
+
+
+def as_nobody(work, groups=()):
+    """What work() returns (or the name of what it raises), run in a child that is nobody."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(read)
+            os.setgroups(list(groups))
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            try:
+                result = work()
+            except BaseException as e:  # noqa: BLE001 -- told to the parent
+                result = type(e).__name__
+            os.write(write, json.dumps(result).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as f:
+        text = f.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
 
 
 def is_alive(pid):

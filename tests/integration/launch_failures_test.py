@@ -10,11 +10,8 @@ import puppet
 
 
 class LaunchFailures(puppet.TestCase):
-    def supervisor(self, **options):
-        return harness.Supervisor(self, self.demos(**options))
-
     def test_what_cannot_be_executed_is_rolled_back_with_its_reason(self):
-        s = self.supervisor()
+        s = harness.Supervisor(self, self.demos())
         pids = s.pids()
 
         def file(name, content, mode):
@@ -40,7 +37,7 @@ class LaunchFailures(puppet.TestCase):
         s.upgrade()
 
     def test_one_that_exits_at_once_is_told_with_its_last_lines(self):
-        s = self.supervisor()
+        s = harness.Supervisor(self, self.demos())
         pids = s.pids()
         s.write(self.demos("--fail-start", "3"))
         event = s.upgrade("rolled_back")
@@ -50,7 +47,7 @@ class LaunchFailures(puppet.TestCase):
         self.assert_live_untouched(s, pids)
 
     def test_only_the_last_lines_of_much_output_are_kept(self):
-        s = self.supervisor()
+        s = harness.Supervisor(self, self.demos())
         noisy = self.script("noisy", "seq 1 20000 | sed s/^/line-/\nexit 1")
         s.write(puppet.configuration([noisy], self.address))
         event = s.upgrade("rolled_back")
@@ -58,7 +55,7 @@ class LaunchFailures(puppet.TestCase):
         self.assertLess(len("".join(event["output"])), 8192)
 
     def test_one_that_is_never_ready_is_given_up(self):
-        s = self.supervisor()
+        s = harness.Supervisor(self, self.demos())
         pids = s.pids()
         s.write(self.demos("--never-ready", rest=puppet.BRISK + '[ready]\ntimeout = "300ms"\n'))
         event = s.upgrade("rolled_back")
@@ -67,7 +64,7 @@ class LaunchFailures(puppet.TestCase):
 
     def test_one_instance_of_many_that_fails_fails_them_all(self):
         code = "if instance == 3: raise SystemExit(7)"
-        s = self.supervisor(service="instances = 3")
+        s = harness.Supervisor(self, self.demos(service="instances = 3"))
         pids = s.pids()
         s.write(self.puppets(code, service="instances = 3"))
         self.assertIn("exited 7 before ready", s.upgrade("rolled_back")["reason"])
@@ -124,7 +121,7 @@ class LaunchFailures(puppet.TestCase):
         self.assertEqual(puppet.ask(self.port), 3)
 
     def test_a_signal_before_it_is_ready_is_told_by_name(self):
-        s = self.supervisor()
+        s = harness.Supervisor(self, self.demos())
         s.write(self.puppets("import signal; os.kill(os.getpid(), signal.SIGSEGV)"))
         self.assertIn("killed by " + signal.SIGSEGV.name, s.upgrade("rolled_back")["reason"])
 

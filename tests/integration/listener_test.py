@@ -243,6 +243,7 @@ class Start(ListenerCase):
             f.write("precious")
         code, said = self.fails(self.puppets(addresses=["unix:" + self.path("door")]))
         self.assertEqual(code, 1)
+        self.assertIn(self.path("door"), said)
         self.assertEqual(self.read("door"), "precious")
 
     def test_the_mode_of_a_unix_listener_is_as_configured(self):

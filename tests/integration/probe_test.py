@@ -3,41 +3,30 @@
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 import unittest
 
 import harness
 import puppet
+from steering_test import SteeredCase
 
-SERVICE = os.path.join(harness.SERVICES, "probed_service.py")
+SERVICE = puppet.http_service("probed_service.py")
 READY_HTTP = '[ready]\nwhen = "http"\npath = "/health"\ntimeout = "20s"\ninterval = "20ms"\n'
 NO_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--"]
 CHECK = '[[check]]\nname = "health"\nhttp = { path = "/health", header = ["X-Asker: check"] }\n'
 
 
-class ProbedCase(harness.TestCase):
+class ProbedCase(SteeredCase):
     HOST = "127.0.0.1"
 
     def setUp(self):
+        super().setUp()
         self.port = harness.free_port(host=self.HOST if self.HOST != "::" else "::1")
-        self.directory = tempfile.mkdtemp(prefix="handoff-probed-")
-        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
-
-    def path(self, name):
-        return os.path.join(self.directory, name)
 
     def write(self, name, text):
         with open(self.path(name) + ".new", "w") as f:
             f.write(text)
         os.rename(self.path(name) + ".new", self.path(name))
-
-    def read(self, name):
-        try:
-            with open(self.path(name)) as f:
-                return f.read()
-        except FileNotFoundError:
-            return ""
 
     def asked(self, generation):
         return self.read(f"asked.{generation}").splitlines()
@@ -47,21 +36,11 @@ class ProbedCase(harness.TestCase):
         rest = rest.replace("[rollout]\n", rollout) if "[rollout]" in rest else rest + rollout
         host = f"[{self.HOST}]" if ":" in self.HOST else self.HOST
         service = f'environment = {{ PROBED = "{self.directory}" }}\n{service}'
-        return puppet.configuration(run or [harness.PYTHON, "-ISu", SERVICE, *arguments], f"{host}:{self.port}",
+        return puppet.configuration(run or [*SERVICE, *arguments], f"{host}:{self.port}",
                                     service=service, rest=puppet.BRISK + rest)
 
-    def supervise(self, rest, *arguments, until="promoted", environment=None, **options):
-        s = harness.Supervisor(self, self.configuration(rest, *arguments, **options), environment=environment, start=False)
-        s.launch()
-        harness.poll_until(lambda: s.process.poll() is not None or s._answers(), "the control socket")
-        if s.process.poll() is not None and "cannot be steered" in s.log_text():
-            self.skipTest(s.log_text())
-        self.assertIsNone(s.process.poll(), s.log_text())
-        if until is not None:
-            harness.poll_until(lambda: s.status()["last"] is not None, "the first verdict")
-            self.assertEqual(s.status()["last"]["verdict"], until, s.log_text())
-        s.events = harness.Events(s.socket)
-        return s
+    def probed(self, rest, *arguments, until="promoted", environment=None, **options):
+        return self.supervise(self.configuration(rest, *arguments, **options), until, environment=environment)
 
     def wait_for_helpers(self, s):
         harness.poll_until(lambda: harness.children(s.process.pid) == s.pids(), "the last helper to be gone")
@@ -74,7 +53,7 @@ class ProbedCase(harness.TestCase):
 class Ready(ProbedCase):
     def test_a_service_is_ready_once_it_answers_well(self):
         self.write("health.1", "503")
-        s = self.supervise(READY_HTTP, "silent", until=None)
+        s = self.probed(READY_HTTP, "silent", until=None)
         harness.poll_until(lambda: len(self.asked(1)) >= 3, "a few probes")
         self.assertIsNone(s.status()["last"])
         self.write("health.1", "200")
@@ -84,7 +63,7 @@ class Ready(ProbedCase):
 
     def test_one_that_never_answers_well_is_rolled_back_with_what_it_answered(self):
         brief = READY_HTTP.replace("20s", "1s")
-        s = self.supervise(brief, "silent")
+        s = self.probed(brief, "silent")
         before = self.asked(1)
         self.write("health.2", "503")
         self.assertRegex(s.upgrade("rolled_back")["reason"],
@@ -95,12 +74,12 @@ class Ready(ProbedCase):
     def test_what_is_asked_and_expected_is_as_configured(self):
         more = 'status = 503\nbody = "generation 1: unwell"\nhost = "www.example.org"\nheader = ["X-Asker: a tester"]\n'
         self.write("health.1", "503")
-        self.supervise(READY_HTTP + more, "silent")
+        self.probed(READY_HTTP + more, "silent")
         self.assertEqual(self.asked(1), ["127.0.0.1 www.example.org a tester"])
 
     def test_many_instances_are_probed_at_once(self):
         self.write("health.1", "503")
-        s = self.supervise(READY_HTTP, "silent", until=None, service="instances = 24\n")
+        s = self.probed(READY_HTTP, "silent", until=None, service="instances = 24\n")
         harness.poll_until(lambda: len(self.asked(1)) >= 60, "probes of all")
         self.write("health.1", "200")
         s.events.wait("verdict", verdict="promoted")
@@ -112,7 +91,7 @@ class Ready(ProbedCase):
                 "while not os.path.exists(os.environ['PROBED'] + '/accept'): select.select([], [], [], 0.01)\n"
                 "while True: l.accept()[0].close()\n"]
         tcp = '[ready]\nwhen = "tcp"\ninterval = "20ms"\nprobe-timeout = "200ms"\ntimeout = "1s"\n'
-        s = self.supervise(tcp, until="rolled_back", run=deaf)
+        s = self.probed(tcp, until="rolled_back", run=deaf)
         self.assertRegex(s.status()["last"]["reason"], "^not ready in 1s([0-9]+ms)?: timed out after 200ms$")
         self.write("accept", "")
         s.events.wait("verdict", verdict="promoted")
@@ -130,12 +109,12 @@ class Ready(ProbedCase):
                     "    shut = True\n"
                     "    connection.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n')\n"
                     "    connection.close()\n"]
-        s = self.supervise(READY_HTTP, run=shutting)
+        s = self.probed(READY_HTTP, run=shutting)
         self.assertEqual(len(self.asked(1)), 2)
         self.assertEqual(s.status()["listeners"][0]["reopened"], 1)
 
     def test_a_restarted_instance_is_probed_again(self):
-        s = self.supervise(READY_HTTP, "silent")
+        s = self.probed(READY_HTTP, "silent")
         before = len(self.asked(1))
         mark = s.events.mark()
         os.kill(s.pids()[0], 9)
@@ -145,7 +124,7 @@ class Ready(ProbedCase):
 
 class Checks(ProbedCase):
     def test_a_sick_candidate_is_rolled_back_and_no_client_ever_meets_it(self):
-        s = self.supervise(CHECK)
+        s = self.probed(CHECK)
         before = self.asked(1)
         with harness.Load(f"127.0.0.1:{self.port}", "--version-header", "x-handoff-generation") as load:
             for generation in range(2, 7):
@@ -158,7 +137,7 @@ class Checks(ProbedCase):
         self.assertEqual([v["version"] for v in load.result["versions"]], ["1"])
 
     def test_a_well_candidate_is_promoted(self):
-        s = self.supervise(CHECK)
+        s = self.probed(CHECK)
         before = self.asked(1)
         s.upgrade()
         self.assertEqual(len(self.asked(2)), 1)
@@ -166,14 +145,14 @@ class Checks(ProbedCase):
 
     def test_a_hanging_server_ends_at_the_timeout_of_the_probe(self):
         brief = CHECK.replace("header =", 'probe-timeout = "300ms", header =')
-        s = self.supervise(brief)
+        s = self.probed(brief)
         self.write("health.2", "hang")
         began = time.monotonic()
         self.assertEqual(s.upgrade("rolled_back")["reason"], "check 'health': timed out after 300ms")
         self.assertLess(time.monotonic() - began, 10)  # the check's own timeout
 
     def test_a_huge_body_is_not_swallowed(self):
-        s = self.supervise("")
+        s = self.probed("")
 
         def upgrade(generation, body, verdict):
             self.write(f"health.{generation}", "big")
@@ -189,7 +168,7 @@ class Checks(ProbedCase):
                          "check 'health': the first MiB of the body does not contain 'no such words'")
 
     def test_probes_leave_nothing_behind(self):
-        s = self.supervise("")
+        s = self.probed("")
         often = '[rollout]\nbake = "1h"\n' + CHECK + 'interval = "1ms"\nduring-bake = true\n'
 
         def bake_for(probes):
@@ -209,7 +188,7 @@ class Checks(ProbedCase):
         self.wait_for_descriptors(s, before)
 
     def test_upgrades_can_be_aborted_while_a_probe_hangs(self):
-        s = self.supervise(CHECK.replace("header =", 'probe-timeout = "5m", header =') + 'timeout = "5m"\n')
+        s = self.probed(CHECK.replace("header =", 'probe-timeout = "5m", header =') + 'timeout = "5m"\n')
 
         def hang_and_abort(generation):
             self.write(f"health.{generation}", "hang")
@@ -226,7 +205,7 @@ class Checks(ProbedCase):
         self.wait_for_descriptors(s, before)
 
     def test_a_missing_helper_is_named(self):
-        s = self.supervise(CHECK, until="rolled_back", environment={"HANDOFF_PROBE": "/nonexistent/handoff-probe"})
+        s = self.probed(CHECK, until="rolled_back", environment={"HANDOFF_PROBE": "/nonexistent/handoff-probe"})
         self.assertIn("check 'health': handoff-probe", s.status()["last"]["reason"])
 
 
@@ -234,7 +213,7 @@ class Everywhere(ProbedCase):
     HOST = "0.0.0.0"
 
     def test_a_listener_on_every_address_is_probed_over_loopback(self):
-        s = self.supervise(READY_HTTP + CHECK, "silent")
+        s = self.probed(READY_HTTP + CHECK, "silent")
         s.upgrade()
         self.assertEqual({line.split()[0] for line in self.asked(2)}, {"127.0.0.1"})
 
@@ -249,7 +228,7 @@ class EverywhereInIPv6(Everywhere):
             self.skipTest("no IPv6 here")
 
     def test_a_listener_on_every_address_is_probed_over_loopback(self):
-        s = self.supervise(READY_HTTP + CHECK, "silent")
+        s = self.probed(READY_HTTP + CHECK, "silent")
         s.upgrade()
         self.assertEqual({line.split()[0] for line in self.asked(2)}, {"::1"})
         self.assertEqual({line.split()[1] for line in self.asked(2)}, {f"[::1]:{self.port}"})
@@ -264,7 +243,7 @@ class Tls(ProbedCase):
                         "-keyout", self.path("key.pem"), "-out", self.path("cert.pem")], check=True, capture_output=True)
 
     def test_a_certificate_that_nobody_vouches_for_fails_unless_it_is_not_verified(self):
-        s = self.supervise("")
+        s = self.probed("")
         s.write(self.configuration(CHECK.replace("header =", "tls = true, header =")))
         self.assertIn("certificate", s.upgrade("rolled_back")["reason"])
         self.assertEqual(self.asked(2), [])
@@ -273,7 +252,7 @@ class Tls(ProbedCase):
         self.assertEqual(len(self.asked(3)), 1)
 
     def test_plain_http_to_tls_fails(self):
-        s = self.supervise("")
+        s = self.probed("")
         s.write(self.configuration(CHECK))
         self.assertIn("check 'health': ", s.upgrade("rolled_back")["reason"])
 
@@ -306,7 +285,7 @@ class Refused(ProbedCase):
         self.assertIn("use 'command'", str(refused.exception))
 
     def test_a_reload_takes_up_a_probe(self):
-        s = self.supervise("")
+        s = self.probed("")
         s.write(self.configuration(CHECK))
         s.call("Reload")
         s.upgrade()

@@ -31,6 +31,11 @@ def demo(*options):
     return [harness.DEMO_SERVICE, *options]
 
 
+def http_service(name):
+    """The command line of a service in services/ that imports what it shares with others."""
+    return [harness.PYTHON, "-BSu", os.path.join(harness.SERVICES, name)]
+
+
 def configuration(run, *addresses, service="", rest=BRISK):
     """TOML: a service that runs `run` with listeners at `addresses` (named l0, l1, …)."""
     listeners = "".join(f'[[listener]]\nname = "l{n}"\naddress = "{a}"\n' for n, a in enumerate(addresses))
@@ -78,6 +83,11 @@ class TestCase(harness.TestCase):
     def demos(self, *options, service="", rest=BRISK):
         return configuration(demo(*options), self.address, service=service, rest=rest)
 
+    def supervisor(self, *options, instances=2, drain="10s", extra="", **how):
+        """A supervisor of demo services that have time to drain, for what replaces them, or it, under load."""
+        rest = f'[drain]\ntimeout = "{drain}"\n{extra}'
+        return harness.Supervisor(self, self.demos(*options, service=f"instances = {instances}", rest=rest), **how)
+
     def tell(self, code, generation=1, instance=1):
         """Runs `code` in a service on strings; what it left in `answer`."""
         path = self.path(f"{generation}.{instance}")
@@ -107,6 +117,35 @@ class TestCase(harness.TestCase):
         shutil.copy(program, self.path(name + ".new"))
         os.rename(self.path(name + ".new"), self.path(name))
         return self.path(name)
+
+    def shares(self, count=400):
+        """How many of so many connections each generation answered."""
+        seen = {}
+        for _ in range(count):
+            generation = ask(self.port)
+            seen[generation] = seen.get(generation, 0) + 1
+        return seen
+
+    def assert_half_each(self):
+        seen = self.shares()
+        self.assertEqual(set(seen), {1, 2})
+        self.assertTrue(140 <= seen[2] <= 260, seen)  # six standard deviations
+        return seen
+
+    def weigh_by_hand_and_promote(self, s, rollout):
+        """Of a canary that holds at its last step."""
+        for weight, seen in ((0, {1: 50}), (100, {2: 50})):
+            s.call("SetWeight", weight=weight)
+            self.assertEqual(self.shares(50), seen)
+        s.call("SetWeight", weight=50)
+        s.call("Promote")
+        s.events.wait("verdict", rollout=rollout, verdict="promoted")
+        self.assertEqual(self.shares(50), {2: 50})
+
+    def assert_rolled_back_under_load(self, s, reason):
+        with harness.Load(self.address, "--threads", "2"):
+            self.assertRegex(s.upgrade("rolled_back", until=None)["reason"], reason)
+        self.assertEqual(s.status()["live"], 1)
 
     def assert_live_untouched(self, s, pids, generation=1):
         # What failed holds the shared listener, and may answer, until it is gone.

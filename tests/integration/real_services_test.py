@@ -75,7 +75,7 @@ class RealServices(harness.TestCase):
         """Upgrades several times under load; returns the load, whose result tells what the clients saw."""
         before(1)
         supervisor = self.start()
-        with harness.Load(target, "--clients", str(CLIENTS), "--version-pattern", VERSION, "--events") as load:
+        with harness.Load(target, "--clients", str(CLIENTS), "--version-pattern", VERSION) as load:
             load.wait_for_version(1)
             for generation in range(2, UPGRADES + 2):
                 before(generation)

@@ -291,6 +291,7 @@ class Crash(RetireCase):
                 self.assertEqual(puppet.ask(self.port), 1)
         say(f"a canary killed under load: verdict {told * 1000:.1f} ms later, {load.result['failed']} of "
             f"{load.result['total']} requests failed")
+        self.assertGreater(load.result["total"], clients)
         self.assertLessEqual(load.result["failed"], clients)
 
 

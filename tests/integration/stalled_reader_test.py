@@ -3,28 +3,18 @@
 import os
 import socket
 import subprocess
-import tempfile
 
 import harness
+import puppet
 
 
-class StalledReader(harness.TestCase):
-    def configuration(self, *options):
-        self.port = harness.free_port()
-        arguments = "".join(f', "{o}"' for o in options)
-        return f"""command = ["{harness.DEMO_SERVICE}"{arguments}]
-[[listener]]
-name = "http"
-address = "127.0.0.1:{self.port}"
-"""
-
+class StalledReader(puppet.TestCase):
     def test_a_service_manager_that_never_reads(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
         manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(manager.close)
-        manager.bind(os.path.join(directory.name, "notify"))
-        s = harness.Supervisor(self, self.configuration(), environment={"NOTIFY_SOCKET": manager.getsockname()})
+        manager.bind(self.path("notify"))
+        environment = {"NOTIFY_SOCKET": manager.getsockname(), "FDSTORE": "4096"}
+        s = harness.Supervisor(self, self.demos(rest=""), environment=environment)
         for _ in range(10):  # far more messages than its queue takes
             s.upgrade()
         manager.settimeout(harness.PATIENCE)
@@ -33,7 +23,7 @@ address = "127.0.0.1:{self.port}"
         self.assertEqual(s.stop(), 0)
 
     def test_a_log_that_nobody_reads(self):
-        s = harness.Supervisor(self, self.configuration(), start=False)
+        s = harness.Supervisor(self, self.demos(rest=""), start=False)
         unread, log = os.pipe()
         self.addCleanup(os.close, unread)
         s.process = subprocess.Popen([harness.HANDOFFD, s.configuration], env=s.environment,

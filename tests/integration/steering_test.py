@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -19,20 +20,25 @@ def rollout(text, more=""):
 
 
 class SteeredCase(puppet.TestCase):
-    def supervise(self, configuration):
-        s = harness.Supervisor(self, configuration)
+    def supervise(self, configuration, until="promoted", **how):
+        s = harness.Supervisor(self, configuration, start=False, **how)
+        try:
+            s.start(until)
+        except AssertionError:
+            if re.search("cannot be steered|is shared", s.log_text()):
+                self.skipTest(s.log_text())
+            raise
         listener = s.status()["listeners"][0]
         if listener["sharing"] != "steered":
             self.skipTest("not steered here: " + listener["sharing_reason"])
         return s
 
-    def shares(self, count=400):
-        """How many of so many connections each generation answered."""
-        seen = {}
-        for _ in range(count):
-            generation = puppet.ask(self.port)
-            seen[generation] = seen.get(generation, 0) + 1
-        return seen
+    def assert_served_by_the_second(self, waiting):
+        for connection in waiting:
+            with contextlib.closing(connection):
+                connection.settimeout(harness.PATIENCE)
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                self.assertIn(b"X-Handoff-Generation: 2", connection.recv(4096))
 
     def connections(self, s):
         return {slot["generation"]: slot["connections"] for slot in s.status()["listeners"][0]["slots"]}
@@ -63,11 +69,7 @@ class Switch(SteeredCase):
         waiting = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(50)]
         s.write(self.puppets(rest=rollout('retire-after = "300ms"')))
         s.call("Upgrade")
-        for connection in waiting:
-            with contextlib.closing(connection):
-                connection.settimeout(harness.PATIENCE)
-                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-                self.assertIn(b"X-Handoff-Generation: 2", connection.recv(4096))
+        self.assert_served_by_the_second(waiting)
         self.assertEqual(s.generation("draining")["number"], 1)  # it is still there
         slots = {slot["generation"]: slot for slot in s.status()["listeners"][0]["slots"]}
         self.assertEqual(slots[2]["migrations"], 50)
@@ -80,11 +82,7 @@ class Switch(SteeredCase):
         waiting = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(20)]
         s.write(self.puppets(rest=rollout('retire-after = "30s"')))
         s.call("Upgrade")
-        for connection in waiting:
-            with contextlib.closing(connection):
-                connection.settimeout(harness.PATIENCE)
-                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-                self.assertIn(b"X-Handoff-Generation: 2", connection.recv(4096))
+        self.assert_served_by_the_second(waiting)
         self.assertIn("held by nobody any more", s.log_text())
 
     def test_connections_before_the_first_generation_is_ready_are_served(self):
@@ -99,18 +97,9 @@ class Canary(SteeredCase):
         s = self.supervise(self.demos(rest=rollout(CANARY)))
         number = s.call("Upgrade")["rollout"]
         self.assertEqual(s.events.wait("holding", rollout=number)["generation"], 2)
-        seen = self.shares()
-        self.assertEqual(set(seen), {1, 2})
-        self.assertTrue(140 <= seen[2] <= 260, seen)  # six standard deviations
+        seen = self.assert_half_each()
         self.assertEqual(self.connections(s)[2], seen[2])
-        s.call("SetWeight", weight=0)
-        self.assertEqual(self.shares(50), {1: 50})
-        s.call("SetWeight", weight=100)
-        self.assertEqual(self.shares(50), {2: 50})
-        s.call("SetWeight", weight=50)
-        s.call("Promote")
-        s.events.wait("verdict", rollout=number, verdict="promoted")
-        self.assertEqual(self.shares(50), {2: 50})
+        self.weigh_by_hand_and_promote(s, number)
 
     def test_a_canary_that_crashes_gives_its_share_back_under_load(self):
         s = self.supervise(self.demos(rest=rollout(CANARY)))
@@ -155,6 +144,15 @@ class Canary(SteeredCase):
         s.events.wait("verdict", rollout=number)
         self.assertEqual(self.shares(50), {1: 50})
 
+    def test_more_than_32_listeners_are_steered_where_the_strategy_needs_it(self):
+        others = "".join(f'[[listener]]\nname = "more{n}"\naddress = "127.0.0.1:{harness.free_port()}"\n' for n in range(32))
+        for strategy, sharing in (("blue-green", "steered"), ("rolling", "shared")):
+            with self.subTest(strategy=strategy):
+                s = harness.Supervisor(self, self.demos(rest=f'{others}[rollout]\nstrategy = "{strategy}"\n'))
+                told = {listener["sharing"].removesuffix("_classic") for listener in s.status()["listeners"]}
+                self.assertEqual(told, {sharing})
+                self.assertIn(sharing, s.cli("check", s.configuration).stdout)
+                s.stop()
 
     def test_routes_of_both_families_divide_the_clients_of_a_dual_stack_listener(self):
         port = harness.free_port()
@@ -163,7 +161,7 @@ class Canary(SteeredCase):
         steps = 'strategy = "canary"\nsteps = [{ weight = 100, pause = true }]\n'
         address = f'address = "{self.address}"'
         s = self.supervise(self.demos(rest=rollout(steps, routes)).replace(address, f'address = "[::]:{port}"'))
-        s.upgrade(until=None) if False else s.call("Upgrade")
+        s.call("Upgrade")
         s.events.wait("serving")
         answered = {client: {puppet.ask(port, client) for _ in range(20)}
                     for client in ("::1", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")}
@@ -185,13 +183,7 @@ class Metrics(SteeredCase):
     def test_a_canary_that_answers_errors_is_rolled_back_within_its_first_step(self):
         s = self.supervise(self.configuration("--fail-every", "1000", hold="30s"))
         s.write(self.configuration("--fail-every", "20", hold="30s"))
-        with harness.Load(self.address, "--threads", "2"):
-            number = s.call("Upgrade")["rollout"]
-            verdict = s.events.wait("verdict", rollout=number)
-        self.assertEqual(verdict["verdict"], "rolled_back")
-        self.assertIn("metric 'errors':", verdict["reason"])
-        self.assertIn(", live: ", verdict["reason"])
-        self.assertEqual(s.status()["live"], 1)
+        self.assert_rolled_back_under_load(s, "metric 'errors':.*, live: ")
 
     def test_a_canary_that_equals_live_is_promoted(self):
         s = self.supervise(self.configuration("--fail-every", "100"))
@@ -276,7 +268,7 @@ class Rolling(SteeredCase):
             stop.set()
             counter.join()
         self.assert_nothing_failed(load)
-        self.assertLessEqual(most, 5)
+        self.assertTrue(4 <= most <= 5, f"{most} were counted at the most")
         self.assertEqual(len(s.pids()), 4)
 
     def test_a_bad_one_brings_all_old_instances_back(self):
@@ -371,22 +363,19 @@ class Datagrams(SteeredCase):
     def test_established_flows_keep_their_generation_and_new_ones_go_to_the_new(self):
         self.udp = harness.free_port(socket.SOCK_DGRAM)
         text = self.puppets(self.SERVICE, addresses=[f"udp://127.0.0.1:{self.udp}"])
-        text = text.replace("[drain]", "[drain]", 1)
         text = text.replace(f'address = "udp://127.0.0.1:{self.udp}"',
                             f'address = "udp://127.0.0.1:{self.udp}"\nflow-timeout = "500ms"')
         s = self.supervise(text.replace('timeout = "2s"', 'timeout = "30s"', 1))
         old = [self.flow() for _ in range(100)]
         self.assertEqual({self.echo(f) for f in old}, {1})
         s.upgrade(until=None)
-        mark = s.events.mark()
         for _ in range(5):
             self.assertEqual([self.echo(f) for f in old], [1] * 100)
         new = [self.flow() for _ in range(100)]
         self.assertEqual({self.echo(f) for f in new}, {2})
         # Silent now: the old generation is told to drain, and goes.
-        s.events.wait("gone", since=0, generation=1)
+        s.events.wait("gone", generation=1)
         self.assertEqual({self.echo(f) for f in old}, {2})
-        self.assertGreaterEqual(mark, 0)
 
 
 if __name__ == "__main__":

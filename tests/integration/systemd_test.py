@@ -5,18 +5,25 @@ Needs root and the testbed, a program that boots such a container: HANDOFF_TESTB
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 import harness
 
 TESTBED = os.environ.get("HANDOFF_TESTBED") or os.path.join(
     os.path.dirname(harness.SOURCE), "shared", "testbed", "systemd-testbed")
+needs_testbed = unittest.skipUnless(os.path.exists(TESTBED) and os.geteuid() == 0,
+                                    f"needs root and a testbed, as {TESTBED} would be: set HANDOFF_TESTBED")
+RELEASES = ("trixie", "bookworm")
+PROGRAMS = ("handoffd", "handoff", "handoff-demo-service")
 UNIT = "handoff@web.service"
 TARGET = "127.0.0.1:8080"
+RUNTIME = "dbus-user-session libcurl4 libpam-systemd libuv1"  # what our package needs, and managers of users
 DEFAULT_START_LIMIT = 5  # of systemd: so many starts in ten seconds
 
 CONFIGURATION = """
@@ -48,10 +55,11 @@ def install(directory):
 
 
 class Machine:
-    """A container with systemd."""
+    """A container with systemd; `name` tells it from those of other tests."""
 
-    def __init__(self, suite):
-        self.environment = {**os.environ, "TESTBED_SUITE": suite, "TESTBED_NAME": f"handoff-test-{suite}"}
+    def __init__(self, suite, name="test", packages=""):
+        self.environment = {**os.environ, "TESTBED_SUITE": suite, "TESTBED_NAME": f"handoff-{name}-{suite}",
+                            "TESTBED_PACKAGES": packages}
         self.testbed("boot")
         self.pid = int(self.testbed("pid").stdout)
 
@@ -74,41 +82,90 @@ class Machine:
         with open(self.path(inside), "w", encoding="utf-8") as file:
             file.write(text)
 
-    def provide_libraries(self, program):
+    def install(self):
+        """Installs what was built; the paths of its programs by name."""
+        with tempfile.TemporaryDirectory(prefix="handoff-install-") as directory:
+            programs = install(directory)
+            self.testbed("copy", directory, "/")
+        self.provide_libraries(programs)
+        return programs
+
+    def provide_libraries(self, programs):
         """Copies the libraries that the container lacks, or has in another version, from here."""
         self.run("ldconfig")
-        built = os.path.join(harness.BUILD, "src", os.path.basename(program))
-        ours = subprocess.run(["ldd", built], check=True, capture_output=True, text=True).stdout
-        here = dict(re.findall(r"^\s+(\S+) => (/\S+)", ours, re.MULTILINE))
-        for name in re.findall(r"^\s+(\S+) => not found", self.run("ldd", program).stdout, re.MULTILINE):
-            shutil.copy(here[name], self.path("/usr/local/lib/"))
+        for program in PROGRAMS:
+            built = os.path.join(harness.BUILD, "src", program)
+            ours = subprocess.run(["ldd", built], check=True, capture_output=True, text=True).stdout
+            here = dict(re.findall(r"^\s+(\S+) => (/\S+)", ours, re.MULTILINE))
+            lacking = self.run("ldd", programs[program]).stdout
+            for name in re.findall(r"^\s+(\S+) => not found", lacking, re.MULTILINE):
+                shutil.copy(here[name], self.path("/usr/local/lib/"))
         self.run("ldconfig")
+
+    def load(self, target, *options):
+        """The load generator inside, where `target` is."""
+        load = harness.Load(target, *options)
+        load.command = ["nsenter", "--net", "--target", str(self.pid), *load.command]
+        return load
 
     def close(self):
         self.testbed("stop")
 
 
-@unittest.skipUnless(os.path.exists(TESTBED), f"no testbed at {TESTBED}: set HANDOFF_TESTBED")
-@unittest.skipUnless(os.geteuid() == 0, "the testbed needs root")
-class Systemd:
-    """The tests, for each release of Debian."""
+def in_each_release(tests):
+    """A test case for each release of Debian, of `tests` that know theirs by `suite`."""
+    return [type(suite.title(), (tests, harness.TestCase), {"suite": suite, "__module__": tests.__module__})
+            for suite in RELEASES]
 
-    suite = ""
+
+@needs_testbed
+class OnMachine:
+    """What tests ask about the unit in a container of their own."""
+
+    suite = name = ""
+    packages = ""
 
     @classmethod
     def setUpClass(cls):
-        cls.machine = Machine(cls.suite)
+        cls.machine = Machine(cls.suite, cls.name, cls.packages)
         cls.addClassCleanup(cls.machine.close)
-        with tempfile.TemporaryDirectory(prefix="handoff-install-") as directory:
-            programs = install(directory)
-            cls.machine.testbed("copy", directory, "/")
-        cls.demo = programs["handoff-demo-service"]
-        for name in ("handoffd", "handoff", "handoff-demo-service"):
-            cls.machine.provide_libraries(programs[name])
 
-    def configure(self, *options, command=None, drain="10s"):
+    def show(self, name):
+        return self.machine.run("systemctl", "show", "--value", "-p", name, UNIT).stdout.strip()
+
+    def journal(self):
+        return self.machine.run("journalctl", "--no-pager", "--output=cat", "--lines=40", "--unit=" + UNIT).stdout
+
+    def status(self):
+        connection = harness.Connection(self.machine.path("/run/handoff/web.sock"))
+        try:
+            return connection.call("Status")
+        finally:
+            connection.close()
+
+    def load(self, *options):
+        """Of eight clients, if nothing else is asked for."""
+        return self.machine.load(TARGET, *(options or ("--clients", "8")))
+
+
+class Systemd(OnMachine):
+    """What tests of the unit begin with: the build, installed."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.install()
+
+    @classmethod
+    def install(cls):
+        cls.programs = cls.machine.install()
+        cls.demo = cls.programs["handoff-demo-service"]
+
+    def configure(self, *options, command=None, drain="10s", service="", rest=""):
+        """Writes the configuration: `service` are lines for [service], `rest` stands behind it all."""
         command = command or [self.demo, *options]
-        self.machine.write("/etc/handoff/web.toml", CONFIGURATION.format(command=json.dumps(command), drain=drain))
+        text = CONFIGURATION.format(command=json.dumps(command) + "\n" + service, drain=drain) + rest
+        self.machine.write("/etc/handoff/web.toml", text)
 
     def start(self, *options, drop_in="", **configuration):
         """Starts the unit, and stops it when the test ends."""
@@ -123,21 +180,8 @@ class Systemd:
     def stop(self):
         self.machine.run("systemctl", "stop", UNIT)
 
-    def show(self, name):
-        return self.machine.run("systemctl", "show", "--value", "-p", name, UNIT).stdout.strip()
-
     def reload(self):
         return self.machine.run("systemctl", "reload", UNIT, check=False).returncode
-
-    def journal(self):
-        return self.machine.run("journalctl", "--no-pager", "--output=cat", "--lines=40", "--unit=" + UNIT).stdout
-
-    def status(self):
-        connection = harness.Connection(self.machine.path("/run/handoff/web.sock"))
-        try:
-            return connection.call("Status")
-        finally:
-            connection.close()
 
     def processes(self):
         """Of the unit's cgroup, handoffd among them; none when the cgroup is gone."""
@@ -145,17 +189,21 @@ class Systemd:
         command = f"find /sys/fs/cgroup{group} -name cgroup.procs -exec cat {{}} +" if group else ""
         return self.machine.run("sh", "-c", command, check=False).stdout.split()
 
-    def load(self, *options):
-        load = harness.Load(TARGET, *options)
-        load.command = ["nsenter", "--net", "--target", str(self.machine.pid), *load.command]
-        return load
-
     def served_by(self):
         """Sends one request; returns the generation that answered."""
         with self.load("--requests", "1", "--clients", "1", "--version-header", "X-Handoff-Generation") as load:
             load.process.wait(harness.PATIENCE)
         self.assert_nothing_failed(load)
         return int(load.result["versions"][0]["version"])
+
+    def is_restarted(self, count):
+        return self.show("NRestarts") == str(count) and self.show("ActiveState") == "active"
+
+
+class Supervision(Systemd):
+    """The tests, for each release of Debian."""
+
+    name = "test"
 
     def test_the_unit_is_understood(self):
         self.configure()
@@ -166,7 +214,7 @@ class Systemd:
 
     def test_a_good_reload_under_load_succeeds_and_loses_nothing(self):
         self.start()
-        with self.load("--clients", "8") as load:
+        with self.load() as load:
             for _ in range(3):
                 self.assertEqual(self.reload(), 0)
         self.assert_nothing_failed(load, at_least=100)
@@ -178,7 +226,7 @@ class Systemd:
     def test_a_bad_reload_fails_and_the_old_release_serves(self):
         self.start()
         self.configure("--fail-start", "3")
-        with self.load("--clients", "8") as load:
+        with self.load() as load:
             self.assertNotEqual(self.reload(), 0)
         self.assert_nothing_failed(load)
         self.assertEqual(self.served_by(), 1)
@@ -255,30 +303,123 @@ class Systemd:
         self.machine.run("kill", "-KILL", str(pid))
         harness.poll_until(lambda: ready() not in (None, pid), "its successor")
 
-    def test_kills_of_the_supervisor_never_end_the_unit(self):
-        """Until a successor adopts what runs, the service ends with its supervisor and comes back with it."""
-        self.start()
-        for count in range(1, 2 * DEFAULT_START_LIMIT):
-            before = self.processes()
-            self.machine.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", UNIT)
-            harness.poll_until(lambda: self.is_restarted(count), "the successor")
-            self.assertEqual(set(self.processes()) & set(before), set(), "nothing of the predecessor is left")
-            self.assertEqual(len(self.processes()), 2)
-        self.assertEqual(self.served_by(), 1)
-        self.assertIn("left processes, which end now", self.journal())
+    def kill_supervisor(self, signal="KILL"):
+        self.machine.run("systemctl", "kill", "--signal=" + signal, "--kill-who=main", UNIT)
 
-    def is_restarted(self, count):
-        return self.show("NRestarts") == str(count) and self.show("ActiveState") == "active"
+    def instances(self):
+        return {str(i["pid"]) for g in self.status()["generations"] for i in g["instances"]}
+
+    def test_kills_of_the_supervisor_never_end_the_unit(self):
+        self.start(service="instances = 2")
+        before = self.instances()
+        with self.load() as load:
+            for count in range(1, 2 * DEFAULT_START_LIMIT):
+                self.kill_supervisor()
+                harness.poll_until(lambda: self.is_restarted(count), "the successor")
+                self.assertEqual(set(self.processes()), before | {self.show("MainPID")})
+        self.assert_nothing_failed(load, at_least=100)
+        self.assertEqual((self.instances(), self.served_by()), (before, 1))
+        self.assertEqual(self.reload(), 0)
+        self.stop()
+        self.assertEqual(self.processes(), [])
+        self.assertEqual(self.show("NFileDescriptorStore"), "0")
+
+    def test_a_successor_that_fails_costs_nothing(self):
+        self.start()
+        before = self.instances()
+        self.machine.write(f"/run/systemd/system/{UNIT}.d/fails.conf", "[Service]\nExecStartPre=sh -c '! rm /run/fails'\n")
+        self.machine.run("touch", "/run/fails")
+        self.machine.run("systemctl", "daemon-reload")
+        with self.load("--clients", "4") as load:
+            self.kill_supervisor()
+            harness.poll_until(lambda: self.is_restarted(2), "the successor of one that failed")
+        self.assert_nothing_failed(load, at_least=1)
+        self.assertEqual(self.instances(), before, self.journal())
+
+    def test_how_an_adopted_instance_ended_is_what_the_kernel_knows(self):
+        self.start()
+        self.kill_supervisor()
+        harness.poll_until(lambda: self.is_restarted(1), "the successor")
+        self.kill_instance()
+        self.assertIn(harness.ENDING_OF_A_STRANGER, self.journal())
+        victim = self.instances().pop()
+        self.machine.run("kill", "-KILL", self.show("MainPID"), victim)
+        harness.poll_until(lambda: self.is_restarted(2), "the successor's successor")
+        harness.poll_until(lambda: self.served_by() == 1 and victim not in self.instances(), "another instance")
+        self.assertEqual(self.journal().count("ended: " + harness.ENDING_OF_A_STRANGER), 2, self.journal())
+
+    def test_killed_at_any_moment_under_load(self):
+        seed = int(os.environ.get("HANDOFF_TEST_SEED", random.randrange(10**6)))
+        chance = random.Random(seed)
+        self.start("--log-every-ms", "5", service="instances = 2")
+        with self.load("--clients", "8", "--sources", "8") as load:
+            for count in range(1, 1 + int(os.environ.get("HANDOFF_TEST_DEATHS", "20"))):
+                if what := chance.choice(("", "HUP", "HUP", "USR2")):
+                    self.kill_supervisor(what)
+                time.sleep(chance.uniform(0, 0.06))  # the moment is what is drawn; nothing waits on it
+                self.kill_supervisor()
+                with self.subTest(death=count, seed=seed):
+                    harness.poll_until(lambda: self.is_restarted(count), "the successor")
+                    harness.poll_until(self.is_resting, "a state of rest")
+                    self.assertEqual(set(self.processes()), self.instances() | {self.show("MainPID")}, self.journal())
+        self.assert_nothing_failed(load, at_least=100)
+        self.assertEqual(self.reload(), 0)
+
+    def is_resting(self):
+        status = self.status()
+        return status["rollout"] is None and [g["role"] for g in status["generations"]] == ["live"]
+
+    def test_killed_in_a_canary_it_rolls_back_and_steers_on(self):
+        self.start(rest='[rollout]\nstrategy = "canary"\nsteps = [{ weight = 25, pause = true }]\n')
+        with self.load("--clients", "8", "--sources", "8") as load:
+            self.assertEqual(self.reload(), 0)
+            self.kill_supervisor()
+            harness.poll_until(lambda: self.is_restarted(1), "the successor")
+            harness.poll_until(lambda: self.status()["rollout"] is None, "the end of the rollout")
+            self.assertIn("supervisor died", self.status()["last"]["reason"])
+            self.assertEqual(self.served_by(), 1)
+            self.assertEqual(self.reload(), 0)
+            told = self.machine.run(self.programs["handoff"], "promote", "--full", "web", check=False)
+            self.assertEqual(told.returncode, 0, told.stderr)
+        self.assert_nothing_failed(load, at_least=100)
+        self.assertEqual(self.served_by(), 3)
+
+    def test_upgrades_of_the_supervisor_itself(self):
+        self.start()
+        with self.load() as load:
+            for _ in range(3):
+                told = self.machine.run(self.programs["handoff"], "reexec", "web", check=False)
+                self.assertEqual(told.returncode, 0, told.stderr)
+                self.assertEqual(self.reload(), 0)
+        self.assert_nothing_failed(load, at_least=100)
+        self.assertEqual((self.show("MainPID"), self.show("NRestarts")), (self.main_pid, "0"))
+        self.assertEqual(self.show("ActiveState"), "active")
+        stored = int(self.show("NFileDescriptorStore"))
+        self.kill_supervisor()
+        harness.poll_until(lambda: self.is_restarted(1), "the successor")
+        self.assertEqual(self.reload(), 0)
+        harness.poll_until(lambda: int(self.show("NFileDescriptorStore")) == stored, f"{stored} stored descriptors")
+        self.assertEqual(self.served_by(), 5)
+
+    def test_killed_while_it_stops_it_leaves_nothing(self):
+        self.start("--ignore-drain", drain="1h")
+        self.machine.run("systemctl", "stop", "--no-block", UNIT)
+        harness.poll_until(lambda: self.show("ActiveState") == "deactivating", "the beginning of the stop")
+        self.kill_supervisor()
+        harness.poll_until(lambda: self.show("ActiveState") not in ("active", "deactivating"), "the end of it")
+        self.assertEqual(self.processes(), [])
+        self.assertIn("left processes, which end now", self.journal())
 
     def test_a_hung_supervisor_is_found_by_the_watchdog(self):
         self.start(drop_in="WatchdogSec=2s\n")
-        self.machine.run("systemctl", "kill", "--signal=STOP", "--kill-who=main", UNIT)
+        before = self.instances()
+        self.kill_supervisor("STOP")
         harness.poll_until(lambda: self.is_restarted(1), "the successor")
         self.assertIn("watchdog", self.journal())
-        self.assertEqual(self.served_by(), 1)
+        self.assertEqual((self.instances(), self.served_by()), (before, 1))
 
 
-class Trixie(Systemd, harness.TestCase):
+class Trixie(Supervision, harness.TestCase):
     suite = "trixie"
 
     def test_varlinkctl_speaks_with_us(self):
@@ -293,7 +434,7 @@ class Trixie(Systemd, harness.TestCase):
         self.assertIn("handoff", self.machine.run("varlinkctl", "info", address).stdout)
 
 
-class Bookworm(Systemd, harness.TestCase):
+class Bookworm(Supervision, harness.TestCase):
     suite = "bookworm"
 
 

@@ -83,6 +83,8 @@ rules random_rules(dice& d) {
   r.listeners = 1 + d.below(2);
   r.stops = d.one_in(6);
   r.crowds = d.one_in(6);
+  r.dooms = true;
+  r.writes = d.one_in(64);
   return r;
 }
 

@@ -1,6 +1,9 @@
 #include "world.hpp"
 
+#include <wire/snapshot.hpp>
+
 #include <algorithm>
+#include <memory>
 
 namespace handoff::sim {
 
@@ -19,9 +22,16 @@ world::world(world const& o)
       ghosts_(o.ghosts_),
       releases_(o.releases_),
       commands_(o.commands_),
+      lost_(o.lost_),
       open_(o.open_),
       slots_(o.slots_),
       split_(o.split_),
+      splits_again_(o.splits_again_),
+      doomed_(o.doomed_),
+      dead_(o.dead_),
+      parting_(o.parting_),
+      kept_(o.kept_),
+      never_launched_(o.never_launched_),
       counted_(o.counted_),
       rollouts_(o.rollouts_),
       accepted_(o.accepted_),
@@ -108,6 +118,11 @@ std::vector<choice> const& world::choices() {
       choices_.push_back({kind::listener_lost, i});
     }
   if (rules_.stops) choices_.push_back({kind::stop, 0});
+  if (rules_.mischief > 0) choices_.push_back({kind::supervisor_dies, 0});
+  if (rules_.mischief > 0 && rules_.dooms && !doomed_) choices_.push_back({kind::supervisor_will_die, 0});
+  bool calm = commands_.empty() &&
+              std::ranges::none_of(processes_, [](auto const& p) { return p.now == condition::launching; });
+  if (calm && rules_.mischief > 0) choices_.push_back({kind::supervisor_succeeds, 0});
   return choices_;
 }
 
@@ -154,7 +169,9 @@ void world::happen(choice const& c) {
   bool ill = c.what == kind::launch_fails || c.what == kind::launch_fails_for_now ||
              c.what == kind::command_fails || c.what == kind::listener_shut ||
              c.what == kind::listener_lost || c.what == kind::slot_shut || c.what == kind::pulls_watchdog ||
-             c.what == kind::extends || (c.what == kind::exits && processes_[c.which].now < condition::told);
+             c.what == kind::extends || c.what == kind::supervisor_dies ||
+             c.what == kind::supervisor_will_die || c.what == kind::supervisor_succeeds ||
+             (c.what == kind::exits && processes_[c.which].now < condition::told);
   if (ill && rules_.mischief > 0) --rules_.mischief;
   if (rules_.keep_history)
     history_.push_back(std::to_string(now_.time_since_epoch().count()) + " " +
@@ -210,7 +227,8 @@ void world::happen(choice const& c) {
       engine_.post(stop_requested{});
       break;
     case kind::reload:
-      engine_.post(policy_changed{rules_.now.policy});
+      ++answers_due_;
+      engine_.post(policy_changed{rules_.now.policy, request_number{15}});
       break;
     case kind::launched:
       p->now = condition::starting;
@@ -236,6 +254,7 @@ void world::happen(choice const& c) {
       break;
     case kind::extends:
       engine_.post(extended{p->id, duration(5000)});
+      engine_.post(instance_changed{p->id});
       break;
     case kind::feeds_watchdog:
       engine_.post(watchdog_fed{p->id, {}});
@@ -264,6 +283,13 @@ void world::happen(choice const& c) {
       slots_[c.which].settling = false;
       engine_.post(traffic_settled{slots_[c.which].of});
       break;
+    case kind::supervisor_will_die:
+      doomed_ = true;
+      break;
+    case kind::supervisor_dies:
+    case kind::supervisor_succeeds:
+      succeed(c.what == kind::supervisor_dies);
+      break;
     case kind::time_passes:
       pass_time();
       break;
@@ -271,9 +297,62 @@ void world::happen(choice const& c) {
   // A crowd: all that people want comes in one turn of the loop.
   holds_back_ = rules_.crowds && of_people && rules_.triggers > 0;
   if (holds_back_) return;
-  engine_.run();
+  run_engine();
   std::erase_if(processes_, [](auto const& q) { return q.now == condition::dead; });
   check_promises();
+}
+
+// Costs as much as the rest of a life, so that few lives do it.
+state world::through_bytes(state const& s) {
+  snapshot written{.state = s};
+  for (auto const& r : releases_) written.releases.push_back({.number = r.number});
+  auto bytes = encode_snapshot(written);
+  auto read = bytes ? decode_snapshot(*bytes) : result<snapshot>(std::unexpected(bytes.error()));
+  auto again = read ? encode_snapshot(*read) : result<std::string>(std::unexpected(read.error()));
+  expect(again && *again == *bytes, "1: a successor knows what its predecessor knew");
+  return read ? std::move(read->state) : s;
+}
+
+void world::run_engine() {
+  engine_.run();
+  if (!std::exchange(dead_, false)) return;
+  succeed(true, parting_);
+  engine_.run();
+}
+
+// Another engine goes on with the state, and whoever was being launched by the dead one was launched.
+void world::succeed(bool predecessor_died, std::vector<instance_id> const& parting) {
+  state const& known = predecessor_died && kept_ ? *kept_ : engine_.current();
+  state left = rules_.writes ? through_bytes(known) : known;
+  if (predecessor_died) commands_ = left.commands;  // one that had ended is run again
+  std::destroy_at(&engine_);
+  std::construct_at(&engine_, all_ports(), std::move(left));
+  splits_again_ = true;
+  for (auto& s : slots_) s.settling = s.closing = false;
+  if (predecessor_died)
+    for (auto const& c : commands_) lost_.insert(c.number);
+  std::vector<instance_id> launched_by_now;
+  for (auto& p : processes_) {
+    if (p.now != condition::launching) continue;
+    p.now = condition::starting;
+    p.started_at = now_;
+    launched_by_now.push_back(p.id);
+  }
+  engine_.post(adopted{predecessor_died, parting, std::move(launched_by_now)});
+  for (auto const& g : engine_.current().generations)
+    for (auto const& i : g.instances)
+      if (i.is_running() && find(i.id) == nullptr) {
+        never_launched_.insert(i.id);
+        engine_.post(exited{i.id, "ended, nobody knows how"});
+      }
+}
+
+// A doomed supervisor dies between writing and doing.
+void world::keep(state const& s, std::vector<fact> const&, std::vector<instance_id> const& parting) {
+  kept_ = std::make_shared<state const>(s);
+  if (parting.empty() || !std::exchange(doomed_, false)) return;
+  dead_ = true;
+  parting_ = parting;
 }
 
 // A deadline that is due again and again would keep a real loop from ever sleeping.
@@ -324,6 +403,7 @@ std::uint32_t world::ready_of(generation_number g) const {
 }
 
 void world::launch(instance_id const& id) {
+  if (dead_) return;
   release const* r = find(id.generation);
   expect(r != nullptr && r->kept, "4: only a kept release is launched");
   expect(!stop_asked_, "5: nothing is launched while stopping");
@@ -338,15 +418,18 @@ void world::launch(instance_id const& id) {
 }
 
 void world::ask_to_drain(instance_id const& id) {
+  if (dead_) return;
   process* p = find(id);
   expect(p != nullptr && p->now != condition::dead, "7: only a process that exists is told");
   if (p == nullptr) return;
   expect(!p->was_told, "5: an instance is told once");
   expect(p->now != condition::launching, "2: a launcher is not told to drain");
   bool rolling = rules_.now.policy.rollout.strategy == strategy::rolling && !stop_asked_;
-  state const& s = engine_.current();  // live_ waits for the fact, which is told late
-  generation const* of = s.find(id.generation);
-  p->stopped = of != nullptr && of->role == role::live && rolling && s.rollout.has_value();
+  generation const* of =
+      engine_.current().find(id.generation);  // live_ waits for the fact, which is told late
+  p->stopped = of != nullptr && of->role == role::live && rolling &&
+               std::ranges::any_of(of->instances,
+                                   [&](auto const& i) { return i.id == id && i.stopped != stopping::no; });
   if (id.generation == live_ && !p->stopped) live_was_told_ = true;
   if (p->now != condition::killed) p->now = condition::told;
   p->was_told = true;
@@ -354,15 +437,18 @@ void world::ask_to_drain(instance_id const& id) {
 }
 
 void world::kill(instance_id const& id) {
+  if (dead_ || never_launched_.contains(id)) return;
   process* p = find(id);
   expect(p != nullptr && p->now != condition::dead, "7: only a process that exists is killed");
   if (p == nullptr) return;
-  bool late = !is_ready(*p) || p->stopped;  // an instance that is ready has done nothing
+  // An instance that is ready has done nothing, unless somebody died who knew better.
+  bool late = !is_ready(*p) || p->stopped || std::ranges::find(parting_, id) != parting_.end();
   if (id.generation == live_ && !late) live_was_told_ = true;
   p->now = condition::killed;
 }
 
 void world::abort(instance_id const& id) {
+  if (dead_) return;
   process* p = find(id);
   bool justified = p != nullptr && (p->misbehaves || rules_.now.generation.watchdog);
   expect(justified, "2: the watchdog bites who is silent");
@@ -399,11 +485,17 @@ void world::forget(generation_number n) {
   if (r != nullptr) r->kept = false;
 }
 
-void world::run(command const& c) { commands_.push_back(c); }
+void world::run(command const& c) {
+  auto is_it = [&](auto const& other) { return other.number == c.number; };
+  bool again = lost_.erase(c.number) > 0;
+  expect(std::ranges::any_of(commands_, is_it) == again, "7: only a command that was lost is run again");
+  if (!again) commands_.push_back(c);
+}
 
 void world::cancel(command_number n) {
   auto erased = std::erase_if(commands_, [&](auto const& c) { return c.number == n; });
   expect(erased == 1, "7: only a command in flight is cancelled");
+  lost_.erase(n);
 }
 
 // All the checks, or those that a canary's first step chose.
@@ -429,7 +521,7 @@ void world::split(traffic_split const& wanted) {
     whole += number(part.weight);
   }
   expect(wanted.shares.empty() || whole == number(full_weight), "1: all of the traffic goes somewhere");
-  expect(wanted != split_, "7: nothing is written without need");
+  expect(wanted != split_ || std::exchange(splits_again_, false), "7: nothing is written without need");
   split_ = wanted;
 }
 
@@ -471,13 +563,39 @@ void world::reopen(std::size_t listener, generation_number of) {
 void world::finish() { finished_ = true; }
 
 std::string_view to_string(choice::kind k) {
-  constexpr std::string_view names[] = {
-      "upgrade",       "broken upgrade", "missing binary", "upgrade request",  "experiment",
-      "rollback",      "abort",          "promote",        "promote fully",    "pause",
-      "resume",        "set weight",     "stop",           "reload",           "launched",
-      "launch fails",  "launch: EAGAIN", "becomes ready",  "late ready",       "exits",
-      "extends",       "feeds watchdog", "pulls watchdog", "command succeeds", "command fails",
-      "listener shut", "listener lost",  "slot shut",      "settles",          "time passes"};
+  constexpr std::string_view names[] = {"upgrade",
+                                        "broken upgrade",
+                                        "missing binary",
+                                        "upgrade request",
+                                        "experiment",
+                                        "rollback",
+                                        "abort",
+                                        "promote",
+                                        "promote fully",
+                                        "pause",
+                                        "resume",
+                                        "set weight",
+                                        "stop",
+                                        "reload",
+                                        "launched",
+                                        "launch fails",
+                                        "launch: EAGAIN",
+                                        "becomes ready",
+                                        "late ready",
+                                        "exits",
+                                        "extends",
+                                        "feeds watchdog",
+                                        "pulls watchdog",
+                                        "command succeeds",
+                                        "command fails",
+                                        "listener shut",
+                                        "listener lost",
+                                        "slot shut",
+                                        "settles",
+                                        "supervisor will die",
+                                        "supervisor dies",
+                                        "supervisor succeeds",
+                                        "time passes"};
   return names[static_cast<std::size_t>(k)];
 }
 

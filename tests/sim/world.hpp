@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -103,6 +104,9 @@ struct choice {
     listener_lost,
     slot_shut,
     settles,
+    supervisor_will_die,
+    supervisor_dies,
+    supervisor_succeeds,
     time_passes
   };
   kind what = kind::time_passes;
@@ -118,10 +122,12 @@ struct rules {
   unsigned mischief = 99;  // crashes, launch failures, shut listeners that still happen
   bool stops = true;
   bool crowds = false;  // what people ask for comes all at once
+  bool dooms = false;   // supervisors die in the middle of a turn, too
+  bool writes = false;  // a successor gets the state in bytes, as it does from a real predecessor
   bool keep_history = false;
 };
 
-class world final : launcher, release_store, command_runner, traffic, alarm_clock, audience {
+class world final : launcher, release_store, command_runner, traffic, alarm_clock, audience, remembrance {
  public:
   explicit world(rules);
   world(world const&);  // a copy goes its own way
@@ -163,12 +169,16 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   void hear(fact const&, state const&) override;
   void hear(answer const&) override;
   void finish() override;
+  void keep(state const&, std::vector<fact> const&, std::vector<instance_id> const& parting) override;
 
   void record_verdict(fact const&);
   void finish_command(std::size_t which, bool success);
   void trigger(cause, request_number);
   void exit_process(process&, std::string reason);
   void pass_time();
+  void run_engine();
+  void succeed(bool predecessor_died, std::vector<instance_id> const& parting = {});
+  state through_bytes(state const&);
   void add_choices_of(process const&, std::size_t index);
   bool rests() const;
   bool is_ready(process const&) const;
@@ -188,7 +198,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   slot* find_slot(generation_number);
   slot const* find_slot(generation_number) const;
   std::uint32_t part_of(generation_number) const;  // of the split
-  ports all_ports() { return {*this, *this, *this, *this, *this, *this}; }
+  ports all_ports() { return {*this, *this, *this, *this, *this, *this, this}; }
 
   rules rules_;
   engine engine_;
@@ -198,9 +208,16 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   std::vector<instance_id> ghosts_;  // gone, their last words still under way
   std::vector<release> releases_;
   std::vector<command> commands_;
-  std::vector<bool> open_;  // listeners
+  std::set<command_number> lost_;  // of these: they ran when the supervisor died
+  std::vector<bool> open_;         // listeners
   std::vector<slot> slots_;
   traffic_split split_;
+  bool splits_again_ = false;  // a successor makes sure
+  bool doomed_ = false;        // the supervisor dies before it parts with anybody
+  bool dead_ = false;
+  std::vector<instance_id> parting_;
+  std::shared_ptr<state const> kept_;            // what a successor of one that dies knows
+  std::set<instance_id> never_launched_;         // since it died
   std::map<generation_number, double> counted_;  // by metrics
   std::map<rollout_number, rollout_record> rollouts_;
   std::set<rollout_number> accepted_;

@@ -51,7 +51,8 @@ void describe(CLI::App& app, options& o) {
   app.add_option("--version-header", o.plan.version_header, "the reply header that tells the version");
   app.add_option("--version-pattern", o.plan.version_pattern,
                  "extended regular expression; its group in the body is the version");
-  app.add_flag("--events", o.events, "also print versions as they appear, and progress each second");
+  app.add_flag("--events", o.events,
+               "also print the start, versions as they appear, and progress each second");
 }
 
 // One line a write, from any thread, so that a reader of the pipe never sees half a line.
@@ -165,6 +166,7 @@ int main(int count, char** arguments) {
   if (!signals) return fail("cannot watch for signals");
   auto run = load::generator::start(std::move(o.plan));
   if (!run) return fail(run.error().message());
+  if (o.events) print_line({{"event", "started"}, {"at_ns", load::monotonic_ns()}});
   attend(**run, signals.get(), o.events);
   load::report all = (*run)->wait();
   print_line(load::to_json(all));

@@ -67,6 +67,7 @@ freebind = true
 transparent = true
 keepalive = true
 nodelay = true
+non-blocking = true
 interface = "eth0"
 mark = 4294967295
 receive-buffer = "64K"
@@ -77,7 +78,8 @@ defer-accept = "3s")"))
                          .options;
   socket_options expected;
   expected.backlog = 9;
-  expected.v6only = expected.freebind = expected.transparent = expected.keepalive = expected.nodelay = true;
+  expected.v6only = expected.freebind = expected.transparent = expected.keepalive = expected.nodelay =
+      expected.non_blocking = true;
   expected.interface = "eth0";
   expected.mark = 4294967295U;
   expected.receive_buffer = 65536U;
@@ -348,14 +350,9 @@ TEST_CASE("keys that depend on each other are checked together") {
 }
 
 TEST_CASE("what only a later version can do is refused in words") {
-  auto [rest, message] = GENERATE(table<std::string, std::string>({
-      {"[ready]\nwhen = \"listening\"",
-       "'listening' is not supported by this version; it supports 'notify', 'exec', 'http', 'tcp' or "
-       "'alive'"},
-      {"[control]\ngroup = \"a\"\nallow = [\"Reexec\"]", "'Reexec' is not supported by this version"},
-  }));
-  CAPTURE(rest);
-  CHECK_THAT(told(with("", rest)), Catch::Contains(message));
+  CHECK_THAT(told(with("", "[ready]\nwhen = \"listening\"")),
+             Catch::Contains("'listening' is not supported by this version; it supports 'notify', 'exec', "
+                             "'http', 'tcp' or 'alive'"));
 }
 
 TEST_CASE("{fd:NAME} names a listener") {
@@ -390,7 +387,7 @@ TEST_CASE("the methods that [control] may allow are those of the interface") {
     CHECK(told(with("", "[control]\ngroup = \"a\"\nallow = [\"" + name + "\"]")) == "");
     ++methods;
   }
-  CHECK(methods == 13);
+  CHECK(methods == 14);
 }
 
 TEST_CASE("the examples are valid") {

@@ -87,6 +87,12 @@ int run_as_nobody(Body body) {
 
 inline bool is_root() { return ::geteuid() == 0; }
 
+// Whether a test that must be root can go on; the run says which could not.
+inline bool has_privileges() {
+  if (!is_root()) WARN("skipped: needs root");
+  return is_root();
+}
+
 inline std::size_t open_descriptors() {
   std::filesystem::directory_iterator entries("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(entries, {}));

@@ -1,3 +1,4 @@
+#include "edge_support.hpp"
 #include "launching.hpp"
 
 #include <os/build_id.hpp>
@@ -7,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -104,6 +106,41 @@ TEST_CASE("a script always runs by path") {
   std::filesystem::remove(path);
   CHECK(pinned.state() == executable_state::missing);
   CHECK_FALSE(pinned.by_descriptor());
+}
+
+TEST_CASE("without its descriptor an adopted executable is the same file or it is lost") {
+  scratch_directory scratch;
+  std::string path = scratch / "service";
+  copy_file("/bin/sleep", path);
+  auto const pinned = pinned_executable::open(path).value();
+  auto adopt = [&](std::vector<pid_t> runners, bool is_script = false) {
+    return pinned_executable::adopt(path, {}, pinned.identity(), pinned.build_id(), is_script, runners)
+        .value();
+  };
+  CHECK(adopt({}).state() == executable_state::same);
+  CHECK(adopt({-1}).descriptor() >= 0);
+
+  pid_t const runner = test::start_child([&] { return ::execl(path.c_str(), "sleep", "1d", nullptr); });
+  std::string const link = "/proc/" + std::to_string(runner) + "/exe";
+  REQUIRE(comes_true([&] { return std::filesystem::read_symlink(link) == path; }));
+  copy_file("/bin/sleep", scratch / "new");
+  std::filesystem::rename(scratch / "new", path);
+  auto found = adopt({::getpid(), runner});
+  CHECK(found.state() == executable_state::replaced);
+  CHECK(found.by_descriptor());
+  CHECK_FALSE(found.is_lost());
+
+  ::kill(runner, SIGKILL);
+  CHECK(test::exit_code_of(runner) == 128 + SIGKILL);
+  auto lost = adopt({::getpid(), runner});
+  CHECK(lost.is_lost());
+  CHECK(lost.state() == executable_state::lost);
+  auto script = adopt({}, true);
+  CHECK_FALSE(script.is_lost());
+  CHECK(script.state() == executable_state::replaced);
+  std::filesystem::remove(path);
+  CHECK(adopt({}).is_lost());
+  CHECK(script.state() == executable_state::missing);
 }
 
 TEST_CASE("the build-id is read where there is one") {

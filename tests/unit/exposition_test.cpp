@@ -1,4 +1,6 @@
 // Pages of metrics: what is read of them, and what is refused.
+#include "repeated.hpp"
+
 #include <catch2/catch.hpp>
 #include <probe/exposition.hpp>
 
@@ -6,6 +8,7 @@
 
 using namespace handoff;
 using namespace handoff::probe;
+using handoff::test::repeated;
 
 namespace {
 
@@ -101,11 +104,7 @@ TEST_CASE("what is no page is told by its line", "[exposition]") {
 }
 
 TEST_CASE("a page is bounded, at each limit and one past it", "[exposition]") {
-  auto labels = [](std::size_t count) {
-    std::string text = "x{";
-    for (std::size_t n = 0; n < count; ++n) text += "a=\"\",";
-    return text + "} 1\n";
-  };
+  auto labels = [](std::size_t count) { return "x{" + repeated("a=\"\",", count) + "} 1\n"; };
   auto value = [](std::size_t bytes) { return "x{a=\"" + std::string(bytes, 'v') + "\"} 1\n"; };
   auto line = [](std::size_t bytes) { return "#" + std::string(bytes - 1, 'h') + "\n"; };
   CHECK(objection(labels(most_labels)) == "");

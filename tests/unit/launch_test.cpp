@@ -1,3 +1,4 @@
+#include "edge_support.hpp"
 #include "launching.hpp"
 
 #include <sys/resource.h>
@@ -187,7 +188,7 @@ TEST_CASE("a step that fails is told with its stage and errno") {
 }
 
 TEST_CASE("a step that only root may take fails for others, as itself") {
-  if (::geteuid() != 0) return;
+  if (!test::has_privileges()) return;
   auto told_to_nobody = [](std::function<void(launch_spec&)> const& change) {
     return in_a_process_of_its_own([&] {
       launch_spec spec = spec_for(describe_process);
@@ -209,7 +210,7 @@ TEST_CASE("a step that only root may take fails for others, as itself") {
 }
 
 TEST_CASE("a service gets the identity, limits and priority of its spec") {
-  if (::geteuid() != 0) return;
+  if (!test::has_privileges()) return;
   scratch_directory scratch;
   auto seen = describe([&](launch_spec& spec) {
     spec.user = 65534;
@@ -236,7 +237,7 @@ TEST_CASE("a service gets the identity, limits and priority of its spec") {
 }
 
 TEST_CASE("an ambient capability survives the change of user, alone") {
-  if (::geteuid() != 0) return;
+  if (!test::has_privileges()) return;
   bool no_new_privileges = GENERATE(false, true);
   auto seen = describe([&](launch_spec& spec) {
     spec.user = spec.group = 65534;
@@ -247,7 +248,7 @@ TEST_CASE("an ambient capability survives the change of user, alone") {
 }
 
 TEST_CASE("the working directory is entered as the service's user") {
-  if (::geteuid() != 0) return;
+  if (!test::has_privileges()) return;
   scratch_directory scratch;
   REQUIRE(::mkdir((scratch / "private").c_str(), 0700) == 0);
   launch_spec spec = spec_for(describe_process);
@@ -311,7 +312,7 @@ TEST_CASE("a launcher started without standard descriptors gives the service som
 }
 
 TEST_CASE("an unprivileged supervisor with 1,024 descriptors passes most of them") {
-  if (::geteuid() != 0) return;
+  if (!test::has_privileges()) return;
   int outcome = in_a_process_of_its_own([] {
     test_launcher();
     rlimit usual{.rlim_cur = 1024, .rlim_max = 1024};

@@ -1,6 +1,5 @@
 #include "listeners.hpp"
 
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 
 #include <fstream>
@@ -22,35 +21,22 @@ std::uint16_t port_of(int fd) {
   return ntohs(reinterpret_cast<sockaddr_in const*>(&address->storage)->sin_port);
 }
 
-int option(int fd, int level, int name) {
-  int value = -1;
-  socklen_t length = sizeof value;
-  REQUIRE(::getsockopt(fd, level, name, &value, &length) == 0);
-  return value;
-}
-
-std::uint32_t backlog_of(int fd) {
-  tcp_info information{};
-  socklen_t length = sizeof information;
-  REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &information, &length) == 0);
-  return information.tcpi_sacked;  // of a listening socket: its backlog
-}
-
 }  // namespace
 
-TEST_CASE("a listener is open, blocking, close-on-exec, with the configured options") {
+TEST_CASE("a listener is open, blocks as configured, close-on-exec, with the configured options") {
   auto settings = tcp();
   settings.options.backlog = 77;
   settings.options.keepalive = true;
   settings.options.nodelay = true;
+  settings.options.non_blocking = GENERATE(true, false);
   settings.options.receive_buffer = 65536;
   auto http = open_one(settings);
   CHECK(client_of(http));
-  CHECK(is_blocking(http.fd()));
   CHECK(is_close_on_exec(http.fd()));
   CHECK(backlog_of(http.fd()) == 77);
   CHECK(option(http.fd(), SOL_SOCKET, SO_KEEPALIVE) == 1);
   CHECK(option(http.fd(), IPPROTO_TCP, TCP_NODELAY) == 1);
+  CHECK(is_blocking(http.fd()) == !settings.options.non_blocking);
   CHECK(option(http.fd(), SOL_SOCKET, SO_RCVBUF) == 2 * 65536);
   CHECK(option(http.fd(), SOL_SOCKET, SO_REUSEPORT) == 0);
   CHECK(option(open_one(udp()).fd(), SOL_SOCKET, SO_REUSEADDR) == 0);
@@ -278,7 +264,7 @@ TEST_CASE("the configured backlog comes back after a service overrode it") {
 }
 
 TEST_CASE("an unprivileged supervisor opens what it may, and is told what it may not") {
-  if (!is_root()) return;
+  if (!has_privileges()) return;
   int failed = run_as_nobody([] {
     if (!listener::open(tcp())) return 1;
     auto low = listener::open(tcp(1, "127.0.0.1"));

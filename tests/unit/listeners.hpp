@@ -5,6 +5,9 @@
 
 #include <os/listener.hpp>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
 namespace handoff::test {
 
 inline listener_settings tcp(std::uint16_t port = 0, std::string host = "127.0.0.1") {
@@ -34,6 +37,20 @@ inline unique_fd client_of(listener const& l) {
   auto address = bound_address(l.fd());
   REQUIRE(address);
   return connect_to(*address, kernel_socket_type(l.settings().type));
+}
+
+inline int option(int fd, int level, int name) {
+  int value = -1;
+  socklen_t length = sizeof value;
+  REQUIRE(::getsockopt(fd, level, name, &value, &length) == 0);
+  return value;
+}
+
+inline std::uint32_t backlog_of(int fd) {
+  tcp_info information{};
+  socklen_t length = sizeof information;
+  REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &information, &length) == 0);
+  return information.tcpi_sacked;  // of a listening socket: its backlog
 }
 
 // What a service does to a socket that it shares with us.

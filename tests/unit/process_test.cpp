@@ -1,5 +1,6 @@
 #include "launching.hpp"
 
+#include <os/file.hpp>
 #include <os/pidfd.hpp>
 #include <os/process.hpp>
 
@@ -18,6 +19,19 @@ child run_shell(std::string const& script) {
   child started = start(spec, {});
   REQUIRE(started.report().progress == launch_progress::executed);
   return started;
+}
+
+// A grandchild, held by pidfd as after a crash of its supervisor, whose parent tells its number.
+std::pair<child, process> run_grandchild(std::string const& parent_does) {
+  auto output = make_pipe();
+  child parent = start(spec_for("/bin/sh", {"-c", parent_does}), {.output = output.write_end.get()});
+  std::array<char, 16> line{};
+  REQUIRE(becomes_readable(output.read_end.get()));
+  REQUIRE(::read(output.read_end.get(), line.data(), line.size() - 1) > 0);
+  pid_t pid = std::atoi(line.data());
+  process stranger(pid, unique_fd(open_pidfd(pid)));
+  REQUIRE(stranger);
+  return {std::move(parent), std::move(stranger)};
 }
 
 }  // namespace
@@ -86,17 +100,21 @@ TEST_CASE("a reaped process is never signalled by its number") {
   CHECK(running.held.kill_group().error().code.value() == ESRCH);
 }
 
+TEST_CASE("how a process ended that its parent does not collect is not known yet") {
+  auto [parent, stranger] = run_grandchild("sleep 1000 & echo $!; exec sleep 1000");
+  // A shell collects its children at any moment, sleep(1) never does.
+  std::string const name_file = "/proc/" + std::to_string(parent.held.pid()) + "/comm";
+  REQUIRE(comes_true([&] { return read_file(name_file, 64).value() == "sleep\n"; }));
+  REQUIRE(stranger.signal(SIGUSR1));
+  REQUIRE(becomes_readable(stranger.pidfd()));
+  auto status = stranger.peek().value();
+  REQUIRE(status);
+  bool is_old_kernel = status->how == exit_status::kind::unknown;
+  CHECK((is_old_kernel || status->how == exit_status::kind::uncollected));
+}
+
 TEST_CASE("the end of a process that is not our child is seen, and told where the kernel tells it") {
-  // A grandchild, held by pidfd as after a crash of its supervisor; its parent reaps it.
-  auto output = make_pipe();
-  child parent = start(spec_for("/bin/sh", {"-c", "sleep 1000 & echo $!; wait; exec sleep 1000"}),
-                       {.output = output.write_end.get()});
-  std::array<char, 16> line{};
-  REQUIRE(becomes_readable(output.read_end.get()));
-  REQUIRE(::read(output.read_end.get(), line.data(), line.size() - 1) > 0);
-  pid_t pid = std::atoi(line.data());
-  process stranger(pid, unique_fd(open_pidfd(pid)));
-  REQUIRE(stranger);
+  auto [parent, stranger] = run_grandchild("sleep 1000 & echo $!; wait; exec sleep 1000");
   CHECK(stranger.peek().value() == std::nullopt);
   REQUIRE(stranger.signal(SIGUSR1));
   REQUIRE(becomes_readable(stranger.pidfd()));

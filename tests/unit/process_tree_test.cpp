@@ -99,3 +99,27 @@ TEST_CASE("children are listed while they are ours, zombies included") {
   (void)running.end();
   CHECK(std::ranges::count(direct_children().value(), pid) == 0);
 }
+
+TEST_CASE("who belongs to a session is found when its leader is gone") {
+  subreaper here;
+  auto born = make_pipe(), end = make_pipe();
+  pid_t const leader = ::fork();
+  REQUIRE(leader >= 0);
+  if (leader == 0) {
+    end.write_end.reset();
+    ::setsid();
+    pid_t const member = ::fork();
+    if (member > 0) ::_exit(::write(born.write_end.get(), &member, sizeof member) == sizeof member ? 0 : 1);
+    char byte = 0;
+    ::_exit(static_cast<int>(::read(end.read_end.get(), &byte, 1)));
+  }
+  pid_t member = -1;
+  REQUIRE(::read(born.read_end.get(), &member, sizeof member) == sizeof member);
+  REQUIRE(::waitpid(leader, nullptr, 0) == leader);
+  std::array const sessions{leader};
+  std::array const known{member};
+  CHECK(find_members({}, sessions).value() == std::vector<pid_t>{member});
+  CHECK(find_members(known, sessions).value().empty());
+  end.write_end.reset();
+  CHECK(::waitpid(member, nullptr, 0) == member);
+}

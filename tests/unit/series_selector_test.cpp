@@ -1,9 +1,12 @@
 // Selectors of series: what they choose, and what is wrong with one.
+#include "repeated.hpp"
+
 #include <wire/series_selector.hpp>
 
 #include <catch2/catch.hpp>
 
 using namespace handoff;
+using handoff::test::repeated;
 
 namespace {
 
@@ -75,11 +78,7 @@ TEST_CASE("a mistake in a selector says what was expected, and behind what", "[s
 }
 
 TEST_CASE("a selector is bounded", "[selector]") {
-  auto many = [](std::size_t count) {
-    std::string text = "hits{";
-    for (std::size_t n = 0; n < count; ++n) text += "a=\"\",";
-    return text + "}";
-  };
+  auto many = [](std::size_t count) { return "hits{" + repeated("a=\"\",", count) + "}"; };
   CHECK(objection(many(limit::matchers)) == "");
   CHECK(objection(many(limit::matchers + 1)) == "must not have more than 16 matchers");
   CHECK(objection(std::string(limit::selector, 'a')) == "");

@@ -92,8 +92,7 @@ TEST_CASE("a status cannot say anything but a status") {
 
 TEST_CASE("descriptors go to systemd's store with their name") {
   fake_manager systemd;
-  int const stored[] = {systemd.fd.get()};
-  REQUIRE(service_manager::store("http", stored));
+  REQUIRE(service_manager::store("http", systemd.fd.get()));
   CHECK(systemd.heard() == "FDSTORE=1\nFDPOLL=0\nFDNAME=http");
 }
 

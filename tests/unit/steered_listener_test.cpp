@@ -1,27 +1,11 @@
 #include "steered.hpp"
 
-#include <netinet/tcp.h>
-
 #include <cmath>
 
 using namespace handoff;
 using namespace handoff::test;
 
 namespace {
-
-int option(int fd, int level, int name) {
-  int value = -1;
-  socklen_t length = sizeof value;
-  REQUIRE(::getsockopt(fd, level, name, &value, &length) == 0);
-  return value;
-}
-
-std::uint32_t backlog_of(int fd) {
-  tcp_info information{};
-  socklen_t length = sizeof information;
-  REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &information, &length) == 0);
-  return information.tcpi_sacked;  // of a listening socket: its backlog
-}
 
 // Descriptors without close-on-exec.
 std::size_t inherited_by_programs() {
@@ -232,52 +216,6 @@ TEST_CASE("a slot that a service shut opens again, and nobody is refused meanwhi
   if (alone) comes_to(*http, g1, 10);
   for (auto& client : clients(5, *http)) held.push_back(std::move(client));
   comes_to(*http, g1, alone ? 15 : 5);
-}
-
-TEST_CASE("nobody is refused while weights change, generations come and go") {
-  if (!steering_works()) return;
-  auto http = open_steered(steered_tcp(), {g1, g2});
-  constexpr int attempts = 4000;
-  pid_t generator = start_child([&] {
-    auto target = address_of(http->settings());
-    for (int i = 0; i < attempts; ++i) {
-      unique_fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-      if (::connect(client.get(), target->get(), target->length) < 0) return 1;
-      char answer = 0;
-      if (::recv(client.get(), &answer, 1, 0) != 1) return 2;  // a reset, or nobody
-    }
-    return 0;
-  });
-  int status = 0, served = 0;
-  auto serve = [&](generation_number who) {
-    while (http->fd(who) && is_ready(*http->fd(who))) {
-      unique_fd connection(::accept4(*http->fd(who), nullptr, nullptr, SOCK_CLOEXEC));
-      REQUIRE(::send(connection.get(), "x", 1, MSG_NOSIGNAL) == 1);
-      ++served;
-    }
-  };
-  bool over = false;
-  auto turn = [&] {
-    over = over || ::waitpid(generator, &status, WNOHANG) != 0;
-    for (auto who : {g1, g2, g3}) serve(who);
-    return over;
-  };
-  // The contract of remove(): the weight goes first, and handshakes that had begun are over.
-  auto retire = [&](generation_number who) {
-    require(http->apply({g1, {{g1, full_weight}}, {}, false}));
-    int enough = served + 2;
-    while (served < enough && !turn()) continue;
-    http->remove(who);
-  };
-  for (std::uint32_t round = 0; !turn(); ++round) {
-    require(http->apply(canary(round * 1250 % 10'001)));
-    if (round % 8 == 4) retire(g2);
-    if (round % 8 == 7) require(http->add(g2));
-    if (round % 16 == 9) require(http->add(g3));
-    if (round % 16 == 1 && round > 1) retire(g3);
-  }
-  CHECK(status == 0);
-  CHECK(served == attempts);
 }
 
 TEST_CASE("every slot can be used, one more is refused") {

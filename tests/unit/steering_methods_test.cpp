@@ -120,6 +120,49 @@ sides play(traffic_case const& c, steering_method method) {
   return seen;
 }
 
+// A listener that changes while a child connects again and again, and minds when it is refused or cut off.
+struct beset_listener {
+  static constexpr int attempts = 4000;
+  std::unique_ptr<steered_listener> http;
+  pid_t generator = start_child([this] { return connect_to_all(); });
+  int status = 0, served = 0;
+  bool over = false;
+
+  int connect_to_all() const {
+    auto target = address_of(http->settings());
+    for (int i = 0; i < attempts; ++i) {
+      unique_fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      if (::connect(client.get(), target->get(), target->length) < 0) return 1;
+      char answer = 0;
+      if (::recv(client.get(), &answer, 1, 0) != 1) return 2;  // a reset, or nobody
+    }
+    return 0;
+  }
+
+  void serve(generation_number who) {
+    while (http->fd(who) && is_ready(*http->fd(who))) {
+      unique_fd connection(::accept4(*http->fd(who), nullptr, nullptr, SOCK_CLOEXEC));
+      REQUIRE(::send(connection.get(), "x", 1, MSG_NOSIGNAL) == 1);
+      ++served;
+    }
+  }
+
+  // Serves what waits; whether the child has ended.
+  bool turn() {
+    over = over || ::waitpid(generator, &status, WNOHANG) != 0;
+    for (auto who : {g1, g2, g3}) serve(who);
+    return over;
+  }
+
+  // The contract of remove(): the weight goes first, and handshakes that had begun are over.
+  steered_listener::leaving retire(generation_number who, generation_number heir) {
+    require(http->apply({heir, {{heir, full_weight}}, {}, false}));
+    int enough = served + 2;
+    while (served < enough && !turn()) continue;
+    return http->remove(who);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("both programs choose the same slot for the same client", "[classic]") {
@@ -154,6 +197,28 @@ TEST_CASE("both programs divide as weighted what is not sticky", "[classic]") {
   REQUIRE(eventually(take));
   double p = part / 10'000.0;
   CHECK(std::abs(to_candidate - count * p) <= 5 * std::sqrt(count * p * (1 - p)));
+}
+
+TEST_CASE("nobody is refused while weights change, generations come and go", "[classic]") {
+  auto method = GENERATE(steering_method::ebpf, steering_method::classic);
+  bool by_classic = method == steering_method::classic;
+  if (!by_classic && !steering_works()) return;
+  if (by_classic && !can_steer_by_classic().works) return;
+  CAPTURE(method);
+  beset_listener beset{open_steered(steered_tcp(), {g1, g2}, method)};
+  auto& http = beset.http;
+  for (std::uint32_t round = 0; !beset.turn(); ++round) {
+    require(http->apply(canary(round * 1250 % 10'001)));
+    if (round % 8 == 4) CHECK(beset.retire(g2, g1).unaccepted_connections == 0);
+    if (round % 8 == 5) require(http->add(g2));
+    if (round % 8 == 6) CHECK(beset.retire(g1, g2).unaccepted_connections == 0);
+    if (round % 8 == 7) require(http->add(g1));
+    // There are two slots by classic BPF.
+    if (round % 16 == 9 && !by_classic) require(http->add(g3));
+    if (round % 16 == 1 && !by_classic && round > 1) beset.retire(g3, g1);
+  }
+  CHECK(beset.status == 0);
+  CHECK(beset.served == beset_listener::attempts);
 }
 
 TEST_CASE("classic: a UDP flow stays where it is while the weights stand still", "[classic]") {

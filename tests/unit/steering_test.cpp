@@ -36,7 +36,7 @@ TEST_CASE("a service cannot attach a program through its slot") {
 }
 
 TEST_CASE("without privileges loading is refused in words") {
-  if (!steering_works() || !is_root()) return;
+  if (!steering_works() || !has_privileges()) return;
   CHECK(run_as_nobody([] {
           auto loaded = steering::create(socket_type::stream);
           return loaded || !loaded.error().message().starts_with("loading the steering program: ");

@@ -5,24 +5,19 @@ connection ends without a reply), "slow" (a line now and then), or "404". What i
 to $PAGED/swallowed.
 """
 
-import http.server
 import os
 import signal
 import socket
 import threading
+
+import quiet_http
 
 directory = os.environ["PAGED"]
 generation = os.environ["HANDOFF_GENERATION"]
 leaving = threading.Event()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 30
-
-    def log_message(self, *_):
-        pass
-
+class Handler(quiet_http.Handler):
     def do_GET(self):
         with open(os.path.join(directory, f"page.{generation}")) as f:
             page = f.read()
@@ -46,23 +41,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
         if size > 1 << 20:
-            with open(os.path.join(directory, "swallowed.new"), "w") as f:
-                f.write(str(sent))
-            os.replace(os.path.join(directory, "swallowed.new"), os.path.join(directory, "swallowed"))
+            quiet_http.tell(os.path.join(directory, "swallowed"), str(sent))
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_):
-        pass
-
-
-server = Server(("", 0), Handler, bind_and_activate=False)
-server.socket.close()
-server.socket = socket.socket(fileno=3)
-threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+server = quiet_http.Server(Handler, socket.socket(fileno=3))
 signal.signal(signal.SIGTERM, lambda *_: leaving.set())
-with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-    s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+quiet_http.be_ready()
 leaving.wait()

@@ -5,7 +5,6 @@ where there is no such file. Who asked is written to $PROBED/asked.GENERATION. A
 speaks TLS where $PROBED/key.pem exists, and says READY=1 unless its argument is "silent".
 """
 
-import http.server
 import os
 import signal
 import socket
@@ -13,18 +12,14 @@ import ssl
 import sys
 import threading
 
+import quiet_http
+
 directory = os.environ["PROBED"]
 generation = os.environ["HANDOFF_GENERATION"]
 asked = open(os.path.join(directory, f"asked.{generation}"), "a", buffering=1)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 30
-
-    def log_message(self, *_):
-        pass
-
+class Handler(quiet_http.Handler):
     def do_GET(self):
         if self.path != "/health":
             return self.answer(200)
@@ -51,35 +46,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 sent += self.wfile.write(b"x" * min(65536, size - sent))
         except OSError:
             self.close_connection = True
-            with open(os.path.join(directory, "swallowed"), "w") as f:
-                f.write(str(sent))
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_):
-        pass
+            quiet_http.tell(os.path.join(directory, "swallowed"), str(sent))
 
 
 def serve(listener):
-    server = Server(("", 0), Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = listener
     if os.path.exists(os.path.join(directory, "key.pem")):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem"))
-        server.socket = context.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    return server
+        listener = context.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
+    return quiet_http.Server(Handler, listener)
 
 
 servers = [serve(socket.socket(fileno=3 + n)) for n in range(int(os.environ["LISTEN_FDS"]))]
 leaving = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: leaving.set())
 if sys.argv[1:] != ["silent"]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+    quiet_http.be_ready()
 leaving.wait()
 for server in servers:
     server.shutdown()  # no more are accepted; those that were are answered

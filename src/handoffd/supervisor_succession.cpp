@@ -1,0 +1,225 @@
+// Going on where a predecessor ended, and becoming a successor.
+#include <app/records.hpp>
+#include <os/pidfd.hpp>
+#include <os/process_tree.hpp>
+#include <os/service_manager.hpp>
+
+#include <fcntl.h>
+#include <handoffd/second_try.hpp>
+#include <handoffd/supervisor_parts.hpp>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <iterator>
+
+namespace handoff {
+
+namespace {
+
+// How long a moment is waited for at which nothing is in flight that cannot go over.
+constexpr duration longest_wait{30'000};
+
+std::map<generation_number, kept_count> to_kept(std::map<generation_number, counted_traffic> const& counted) {
+  std::map<generation_number, kept_count> all;
+  for (auto const& [g, c] : counted) all[g] = {c.connections, c.datagrams};
+  return all;
+}
+
+std::vector<instance> running_in(state const& s) {
+  std::vector<instance> all;
+  for (auto const& g : s.generations)
+    std::ranges::copy_if(g.instances, std::back_inserter(all), &instance::is_running);
+  return all;
+}
+
+}  // namespace
+
+// ---- going on
+
+result<> supervisor::parts::adopt_doors() {
+  return listeners->adopt(options.left->listeners, options.inherited);
+}
+
+result<> supervisor::parts::adopt_staff() {
+  snapshot const& left = *options.left;
+  if (auto adopted = releases->adopt(left, options.inherited); !adopted) return adopted;
+  if (auto adopted = instances->adopt(left, options.inherited); !adopted) return adopted;
+  experiment = left.experiment;
+  for (auto const& [g, c] : left.before_experiment) before_experiment[g] = {c.connections, c.datagrams};
+  std::vector<generation_number> known;
+  for (auto const& g : left.state.generations) known.push_back(g.number);
+  listeners->remove_slots_but(known);
+  return options.predecessor_died ? find_strangers() : result<>();
+}
+
+void supervisor::parts::begin_anew() {
+  write(log_level::info,
+        "handoffd " HANDOFF_VERSION " supervises '" + service() + "', pid " + std::to_string(::getpid()));
+  post(upgrade_requested{cause::start, {}, {}});
+}
+
+void supervisor::parts::go_on() {
+  snapshot const& left = *options.left;
+  bool died = options.predecessor_died;
+  write(log_level::info, "handoffd " HANDOFF_VERSION " goes on with '" + service() + "' as " + left.program +
+                             " left it" + (died ? " when it died" : "") + ", pid " +
+                             std::to_string(::getpid()));
+  tells->adopt(left, died);
+  adopted how{died, left.parting, {}};
+  for (auto const& i : running_in(left.state))
+    if (i.phase == instance_phase::launching && instances->has(i.id)) how.launched.push_back(i.id);
+  post(std::move(how));
+  for (auto const& i : running_in(left.state))
+    if (!instances->has(i.id)) post(exited{i.id, to_string(exit_status{})});
+  options.inherited = {};  // what nobody took
+  part_with_strangers();
+  control->end_reexec({});
+  ::raise(SIGCHLD);  // what ended meanwhile
+  unblock_signals();
+}
+
+// Whoever our predecessor started without living to note it may have clients already. What an instance
+// started itself hears of the same socket as the instance.
+result<> supervisor::parts::find_strangers() {
+  constexpr char const* looking = "looking for who was started and not noted";
+  auto known = instances ? instances->pids() : std::vector<pid_t>{};
+  known.push_back(::getpid());
+  auto found = find_carriers_of(known, "NOTIFY_SOCKET=" + directory->notify_directory() + "/",
+                                instances ? instances->notify_variables() : std::vector<std::string>{});
+  if (!found) return failure(std::move(found.error()).during(looking));
+  for (pid_t pid : *found) {
+    process stranger(pid, unique_fd(open_pidfd(pid)));
+    if (!stranger && errno != ESRCH) return os_failure(looking);
+    if (stranger) strangers.push_back(std::move(stranger));
+  }
+  return {};
+}
+
+// Of a predecessor that died and was not to be followed (stopped before the next one stood), or left nothing
+// that can be read: they would serve for ever, and may hold what we are about to open.
+result<> supervisor::parts::part_with_leftovers() {
+  if (options.left) return {};
+  if (auto found = find_strangers(); !found) write(log_level::warning, found.error().message());
+  part_with_strangers();
+  return {};
+}
+
+void supervisor::parts::part_with_strangers() {
+  for (auto const& stranger : strangers) {
+    write(log_level::warning,
+          "process " + std::to_string(stranger.pid()) +
+              " was started by our predecessor and belongs to no instance: it is told to end");
+    (void)stranger.signal(SIGTERM);
+  }
+  if (strangers.empty()) return;
+  auto deadline = events->at(loop::now() + options.first.service.drain.timeout, [this] {
+    for (auto const& stranger : strangers) (void)stranger.signal(SIGKILL);
+    strangers.clear();
+  });
+  if (deadline) strangers_deadline = std::move(*deadline);
+}
+
+// ---- what a successor needs to know
+
+snapshot supervisor::parts::describe_now(state const& s, std::vector<fact> const& untold,
+                                         manifest& with) const {
+  snapshot now{.program = HANDOFF_VERSION, .service = service(), .boot = boot_id(), .state = s};
+  listeners->keep(now.listeners, with);
+  releases->keep(now, with);
+  instances->keep(now, with);
+  tells->keep(now);
+  now.experiment = experiment;
+  now.before_experiment = to_kept(before_experiment);
+  for (auto const& f : untold)
+    if (f.kind == fact_kind::verdict) now.untold.push_back({f.rollout, f.generation, *f.verdict});
+  return now;
+}
+
+// ---- becoming a successor
+
+// The reply to whoever asks comes when it is over.
+std::optional<std::string> supervisor::parts::begin_reexec() {
+  if (becoming) return {};
+  if (mind->current().lifecycle != lifecycle::running) return "the supervisor is stopping";
+  becoming.emplace();
+  becoming->program = unique_fd(::open(options.program.c_str(), O_PATH | O_CLOEXEC));
+  manifest with;
+  auto bytes = encode_snapshot(describe_now(mind->current(), {}, with));
+  result<> begun;
+  if (!becoming->program) begun = os_failure("opening " + options.program);
+  if (begun && !bytes) begun = std::unexpected(bytes.error());
+  if (begun) {
+    auto trial = trial::begin(*events, launcher.get(), becoming->program.get(), options.program, *bytes,
+                              [this](result<> outcome) { tried(std::move(outcome)); });
+    if (trial)
+      becoming->trial = std::move(*trial);
+    else
+      begun = std::unexpected(trial.error());
+  }
+  if (begun) return {};
+  std::string why = begun.error().message();
+  end_reexec(why);
+  return why;
+}
+
+void supervisor::parts::tried(result<> outcome) {
+  auto over = std::move(becoming->trial);  // to the end of this call, which comes from it
+  if (!outcome) return end_reexec(outcome.error().message());
+  auto deadline = events->at(loop::now() + longest_wait, [this] {
+    end_reexec("there was no moment in " + spell(longest_wait) + " without " + what_is_in_flight());
+  });
+  if (deadline) becoming->deadline = std::move(*deadline);
+}
+
+void supervisor::parts::end_reexec(std::string const& why) {
+  becoming.reset();
+  write(log_level::error, "goes on as handoffd " HANDOFF_VERSION ": " + why);
+  if (control) control->end_reexec(why);
+}
+
+// What a snapshot cannot express; empty when there is nothing.
+std::string supervisor::parts::what_is_in_flight() const {
+  if (!mind->is_idle() || mind->current().preparing) return "a decision in flight";
+  if (!instances->is_calm()) return "an instance that is being launched";
+  if (!commands->is_calm()) return "a hook, a check, a metric or a probe that runs";
+  if (!service_manager::has_sent_all()) return "something that systemd has not read yet";
+  return {};
+}
+
+void supervisor::parts::watch_for_calm() {
+  bool waits = becoming && becoming->program && !becoming->trial && !becoming->now;
+  if (!waits || !what_is_in_flight().empty()) return;
+  becoming->now = true;
+  events->stop();
+}
+
+// What comes between the last look and exec waits in the kernel: signals because they are blocked, the rest
+// because nobody reads it. The last turn may have read something: then there is another look.
+void supervisor::parts::become_successor() {
+  blocked_signals blocked;
+  becoming->now = false;
+  events->turn();
+  if (!becoming || !becoming->now) return;
+  becoming->now = false;
+  if (!what_is_in_flight().empty()) return;
+  manifest with;
+  snapshot last = describe_now(mind->current(), {}, with);
+  control->keep(last, with);
+  last.lock = with.add("lock", directory->lock_fd());
+  last.in_store = memory->known();
+  memory->add_to(with);
+  last.descriptors = with.all();
+  auto bytes = encode_snapshot(last);
+  auto memory_of_it = bytes ? put_in_memory(*bytes) : result<unique_fd>(std::unexpected(bytes.error()));
+  if (!memory_of_it) return end_reexec(memory_of_it.error().message());
+  std::vector<int> passed{memory_of_it->get()};
+  for (auto const& [name, fd] : with.all()) passed.push_back(fd);
+  std::vector<std::string> environment{std::string(snapshot_variable) + "=" +
+                                       std::to_string(memory_of_it->get())};
+  for (char** variable = environ; *variable != nullptr; ++variable) environment.emplace_back(*variable);
+  end_reexec(become(becoming->program.get(), {options.program, options.configuration}, environment, passed)
+                 .message());
+}
+
+}  // namespace handoff

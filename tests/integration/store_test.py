@@ -1,0 +1,311 @@
+"""What handoffd keeps in systemd's store, and what its successor makes of it after a death: with a manager of our
+own, which sees every name come and go, and can look when it likes."""
+
+import ctypes
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+import harness
+import puppet
+
+# Becomes handoffd as systemd would have started it: descriptors from 3 on, and who they are for.
+STARTER = """
+import os, sys
+count = int(sys.argv[1])
+for i, fd in enumerate(int(n) for n in sys.argv[2].split(",") if n):
+    os.dup2(fd, 600 + i)
+for i in range(count):
+    os.dup2(600 + i, 3 + i)
+os.closerange(3 + count, 1000)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+KCMP, KCMP_FILE = {"x86_64": 312, "aarch64": 272}[os.uname().machine], 0
+
+
+def same_file(one, other):
+    """kcmp(2), as systemd asks before it keeps another descriptor."""
+    us = os.getpid()
+    return ctypes.CDLL(None).syscall(KCMP, us, us, KCMP_FILE, one, other) == 0
+
+
+class Manager:
+    """The part of systemd that a store needs. Names and descriptors, in the order in which they came."""
+
+    def __init__(self, test):
+        self.directory = tempfile.mkdtemp(prefix="handoff-test-")
+        self.address = os.path.join(self.directory, "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.address)
+        self.store = []
+        self.seen = []  # the fields of each message
+        self.changed = threading.Condition()
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+        test.addCleanup(self.close)
+
+    def close(self):
+        self._send("END=1")
+        self.reader.join()
+        self.socket.close()
+        for _, fd in self.store:
+            os.close(fd)
+        shutil.rmtree(self.directory)
+
+    def _send(self, text):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.sendto(text.encode(), self.address)
+
+    def _read(self):
+        fields = {}
+        while "END" not in fields:
+            text, descriptors, *_ = socket.recv_fds(self.socket, 65536, 16)
+            fields = dict(line.split("=", 1) for line in text.decode().splitlines() if "=" in line)
+            with self.changed:
+                self._handle(fields, descriptors)
+                self.seen.append(fields)
+                self.changed.notify_all()
+
+    def _handle(self, fields, descriptors):
+        name = fields.get("FDNAME", "stored")
+        if "FDSTOREREMOVE" in fields:
+            for other, fd in self.store:
+                if other == name:
+                    os.close(fd)
+            self.store = [entry for entry in self.store if entry[0] != name]
+        for fd in descriptors:
+            if "FDSTORE" in fields and not any(same_file(fd, other) for _, other in self.store):
+                self.store.append((name, fd))
+            else:
+                os.close(fd)
+
+    def catch_up(self):
+        """Until all that was sent before has been handled."""
+        mark = str(len(self.seen)) + "." + str(time.monotonic_ns())
+        self._send("MARK=" + mark)
+        with self.changed:
+            if not self.changed.wait_for(lambda: any(m.get("MARK") == mark for m in self.seen), harness.PATIENCE):
+                raise AssertionError("the manager does not read")
+
+    def names(self):
+        self.catch_up()
+        return sorted(name for name, _ in self.store)
+
+    def memory(self):
+        """What was written last (src/os/enduring_memory)."""
+        fd = dict(self.store).get("handoff.memory")
+        if fd is None or os.fstat(fd).st_size == 0:
+            return b""
+        _, offset, length = struct.unpack("QQQ", os.pread(fd, 24, 0))
+        return os.pread(fd, length, offset)
+
+    def remembered(self):
+        """The names of descriptors in it, as texts in CBOR: behind their length."""
+        memory, found = self.memory(), set()
+        for match in re.finditer(rb"(?:listener|instance|release|store|unclaimed)\.", memory):
+            at = match.start()
+            length = memory[at - 1] - 0x60 if memory[at - 2] != 0x78 else memory[at - 1]
+            found.add("handoff." + memory[at:at + length].decode())
+        return found
+
+
+# Stores three descriptors and drops the first; tells what it was born with.
+STORING = """
+import os, signal, socket
+def notify(text, *fds):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.connect(os.environ["NOTIFY_SOCKET"])
+        socket.send_fds(s, [text.encode()], list(fds))
+names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+print("has", {n: os.pread(3 + i, 100, 0).decode() for i, n in enumerate(names) if n in "ABC"}, flush=True)
+def store(*_):
+    for n in "ABC":
+        memory = os.memfd_create(n)
+        os.write(memory, b"of " + n.encode())
+        notify(f"FDSTORE=1\\nFDNAME={n}\\nFDPOLL=0", memory)
+    notify("FDSTOREREMOVE=1\\nFDNAME=A")
+    notify("STATUS=has stored all of it")
+signal.signal(signal.SIGUSR1, store)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+notify("READY=1")
+while True: signal.pause()
+"""
+
+
+class Store(puppet.TestCase):
+    def supervisor(self, *options, **how):
+        self.manager = Manager(self)
+        environment = {"NOTIFY_SOCKET": self.manager.address, "FDSTORE": "4096"}
+        s = super().supervisor(*options, environment=environment, **how)
+        self.settle(s)
+        return s
+
+    def settle(self, s):
+        """Until the store has exactly what the memory names. What cannot be sent at once is sent later."""
+        s.status()
+        def differs():
+            return set(self.manager.names()) ^ (self.manager.remembered() | {"handoff.memory"})
+
+        try:
+            harness.poll_until(lambda: not differs(), "a store as the memory says")
+        except AssertionError as e:
+            wrong = differs()
+            said = [m for m in self.manager.seen if m.get("FDNAME") in wrong]
+            self.fail(f"{e}: {sorted(wrong)} of {self.manager.names()}; asked for {said}")
+
+    def die_and_come_back(self, s, settle=True, passed=()):
+        """`passed` are names and sockets of socket units, which the successor gets beside the store."""
+        if settle:
+            self.settle(s)
+        s.process.kill()
+        s.process.wait()
+        s.events.connection.close()
+        self.manager.catch_up()
+        store = self.manager.store + list(passed)
+        s.environment["LISTEN_FDS"] = str(len(store))
+        s.environment["LISTEN_FDNAMES"] = ":".join(name for name, _ in store)
+        numbers = ",".join(str(fd) for _, fd in store)
+        with open(s.log, "ab") as log:
+            s.process = subprocess.Popen(
+                s.wrapper + [harness.PYTHON, "-c", STARTER, str(len(store)), numbers, harness.HANDOFFD, s.configuration],
+                env=s.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                pass_fds=[fd for _, fd in store])
+        harness.poll_until(lambda: s.process.poll() is not None or s._answers(), "the control socket")
+        self.assertIsNone(s.process.poll(), s.log_text())
+        s.events = harness.Events(s.socket)
+        self.settle(s)
+
+    def reexec(self, s):
+        s.call("Reexec")
+        self.settle(s)
+
+    def test_services_are_adopted_and_nobody_notices(self):
+        s = self.supervisor()
+        pids = s.pids()
+        with harness.Load(self.address, "--clients", "4") as load:
+            for _ in range(5):
+                self.die_and_come_back(s)
+                self.assertEqual(s.pids(), pids)
+            s.upgrade()
+        self.assert_nothing_failed(load, at_least=100)
+
+    def test_the_store_has_what_is_remembered_and_nothing_else(self):
+        s = self.supervisor()
+        s.upgrade()
+        self.die_and_come_back(s)
+        before = len(self.manager.names())
+        for how in (self.die_and_come_back, self.reexec) * 4:
+            how(s)
+            s.upgrade()
+            self.settle(s)
+            names = [name.split(".") for name in self.manager.names()]
+            self.assertEqual({name[2] for name in names if name[1] == "instance"}, {str(s.status()["live"])})
+        # A slot goes a little after its generation, and is forgotten with what is remembered next.
+        def is_as_before():
+            s.upgrade()
+            self.settle(s)
+            return len(self.manager.names()) <= before + 1
+        harness.poll_until(is_as_before, f"no more than {before} descriptors in the store")
+
+    def test_what_ended_while_nobody_watched_leaves_the_store_and_is_started_again(self):
+        s = self.supervisor()
+        victim = s.pids()[0]
+        self.settle(s)
+        s.signal(signal.SIGSTOP)
+        os.kill(victim, signal.SIGKILL)
+        self.die_and_come_back(s, settle=False)
+        harness.poll_until(lambda: len(s.pids()) == 2 and not {None, victim} & set(s.pids()), "a new instance")
+        self.settle(s)
+
+    def test_what_a_service_stored_stays_what_it_is(self):
+        s = self.supervisor(instances=1)
+        run = [harness.PYTHON, "-Suc", STORING]
+        s.write(puppet.configuration(run, self.address, service="fd-store-max = 10"))
+        s.upgrade()
+        harness.poll_until(lambda: len(s.pids()) == 1, "the end of the generation before")
+        os.kill(s.pids()[0], signal.SIGUSR1)
+        harness.poll_until(lambda: "has stored all of it" in str(s.status()), "its word")
+        for deaths in range(3):
+            self.die_and_come_back(s)
+            s.upgrade()
+            told = "has {'B': 'of B', 'C': 'of C'}"
+            harness.poll_until(lambda: s.log_text().count(told) == deaths + 1, "both, unmixed")
+
+    def test_a_manager_that_was_away_has_all_of_it_in_the_end(self):
+        s = self.supervisor()
+        os.rename(self.manager.address, self.manager.address + ".away")
+        s.upgrade()
+        os.rename(self.manager.address + ".away", self.manager.address)
+        self.die_and_come_back(s)
+        self.assertEqual((s.status()["live"], len(s.pids())), (2, 2))
+
+    def test_a_manager_that_keeps_nothing_is_not_relied_on(self):
+        manager = Manager(self)
+        s = harness.Supervisor(self, self.demos(), environment={"NOTIFY_SOCKET": manager.address})
+        pids = s.pids()
+        s.die()
+        s.start(until=None)
+        self.assertEqual((s.pids(), manager.names()), (pids, []))
+
+    def test_the_memory_is_never_away(self):
+        s = self.supervisor(instances=1)
+        inodes = set()
+        for how in (self.die_and_come_back, self.reexec) * 2:
+            mark = len(self.manager.seen)
+            how(s)
+            self.assertFalse([m for m in self.manager.seen[mark:]
+                              if m.get("FDNAME") == "handoff.memory" and "FDSTOREREMOVE" in m])
+            inodes |= {os.fstat(fd).st_ino for name, fd in self.manager.store if name == "handoff.memory"}
+        self.assertEqual(len(inodes), 1)
+
+    def test_sockets_of_one_name_that_nobody_asked_for_stay_apart(self):
+        s = self.supervisor(instances=1)
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+        passed = [("extra", sockets[0].fileno()), ("extra", sockets[1].fileno()), ("asked", sockets[2].fileno())]
+
+        def unclaimed():
+            return [name.split(".")[2] for name in self.manager.names() if ".unclaimed." in name]
+
+        for _ in range(3):
+            self.die_and_come_back(s, passed=passed)
+            s.upgrade()  # it is remembered
+            self.settle(s)
+            self.assertEqual(unclaimed(), ["asked", "extra", "extra"])
+        with open(s.configuration, "a") as f:
+            f.write('[[listener]]\nname = "asked"\nfrom = "systemd"\n')
+        s.upgrade()  # the store does not take what it has for another name, and forgets that: it is passed again
+        self.assertEqual(unclaimed(), ["extra", "extra"])
+        another = socket.create_server(("127.0.0.1", 0))
+        self.die_and_come_back(s, passed=passed + [("asked", another.fileno())], settle=False)
+        s.upgrade()
+        self.settle(s)
+        self.assertEqual(unclaimed(), ["asked", "extra", "extra"])
+        for one in (*sockets, another):
+            one.close()
+
+    def test_without_the_number_of_the_boot(self):
+        s = self.supervisor(wrapper=harness.without_boot_id(self))
+        pids = s.pids()
+        for _ in range(2):
+            self.die_and_come_back(s)
+            self.assertEqual(s.pids(), pids)
+
+    def test_an_orderly_stop_leaves_nothing(self):
+        s = self.supervisor()
+        self.die_and_come_back(s)
+        self.assertEqual(s.stop(), 0)
+        self.assertEqual(self.manager.names(), [])
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,265 @@
+"""handoffd is killed, without systemd: its successor adopts what runs, and nobody notices."""
+
+import collections
+import fcntl
+import json
+import os
+import random
+import re
+import signal
+import time
+
+import harness
+import puppet
+
+CANARY = """
+[rollout]
+strategy = "canary"
+sharing = "steered"
+steps = [{ weight = 25, pause = true }, { weight = 50, pause = true }]
+"""
+DIED = "supervisor died"
+
+
+# Its workers have nothing of it but the environment, as those of nginx or gunicorn.
+PREFORKING = """
+import os, signal, socket
+for worker in range(2):
+    if os.fork() == 0:
+        while True: signal.pause()
+ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+ear.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+signal.pause()
+"""
+
+
+class Survival(puppet.TestCase):
+    def succeed(self, s):
+        """Kills it, and starts a successor, which has come to rest when this returns."""
+        s.die()
+        s.start(until=None)
+        harness.poll_until(lambda: self.is_resting(s.status()), f"a state of rest\n{s.log_text()[-3000:]}")
+
+    def is_resting(self, status):
+        return status["rollout"] is None and [g["role"] for g in status["generations"]] == ["live"]
+
+    def is_replaced(self, s, victim):
+        pids = s.pids()  # None for one that is not there yet
+        return len(pids) == 2 and not {None, victim} & set(pids)
+
+    def assert_runs_what_it_says(self, s):
+        def told():
+            return {i["pid"] for g in s.status()["generations"] for i in g["instances"]}
+        with self.subTest(told=told(), found=s.left_behind(), log=s.log_text()[-3000:]):
+            harness.poll_until(lambda: set(s.left_behind()) == told(), "no other processes than those told of")
+
+    def assert_one_verdict_each(self, s, rollouts):
+        told = s.cli("history", s.name, "--json")
+        self.assertEqual(told.returncode, 0, told.stderr)
+        verdicts = collections.Counter(json.loads(line)["rollout"] for line in told.stdout.splitlines())
+        wrong = {n: verdicts[n] for n in range(1, rollouts + 1) if verdicts[n] != 1}
+        self.assertEqual(wrong, {})
+
+    def assert_lines_are_there(self, s, deaths):
+        """The numbered lines of each instance, each once. A death may cost those that were just read, and what was in the
+        pipe of an instance that ended while nobody held its other end; if it always did, nobody kept the pipe."""
+        gaps = 0
+        lines = collections.defaultdict(list)
+        for instance, line in re.findall(r"web\[([\d.]+)\]: (line \d+|\d+ lines)$", s.log_text(), re.MULTILINE):
+            lines[instance].append(line)
+        self.assertTrue(lines, s.log_text()[-2000:])
+        for instance, all_of_it in lines.items():
+            numbers = [int(line.removeprefix("line ")) for line in all_of_it if line.startswith("line")]
+            self.assertEqual(numbers, sorted(set(numbers)), instance)
+            gaps += sum(after != before + 1 for before, after in zip([0, *numbers], numbers))
+        self.assertLessEqual(gaps, deaths / 2 + 1)
+
+    # ---- at any moment
+
+    def test_killed_at_any_moment_under_load(self):
+        deaths = int(os.environ.get("HANDOFF_TEST_DEATHS", "20"))
+        seed = int(os.environ.get("HANDOFF_TEST_SEED", random.randrange(10**6)))
+        chance = random.Random(seed)
+        s = self.supervisor("--log-every-ms", "3")
+        with harness.Load(self.address, "--clients", "8", "--sources", "8") as load:
+            for n in range(deaths):
+                with self.subTest(death=n, seed=seed):
+                    self.do_something(s, chance)
+                    time.sleep(chance.uniform(0, 0.06))  # the moment is what is drawn; nothing waits on it
+                    self.succeed(s)
+                    self.assert_runs_what_it_says(s)
+        self.assert_nothing_failed(load, at_least=100)
+        s.upgrade()
+        last = s.status()["last"]["rollout"]
+        self.assertEqual(s.stop(), 0)
+        self.assert_lines_are_there(s, deaths)
+        s.start(until=None)
+        self.assert_one_verdict_each(s, last)
+
+    def do_something(self, s, chance):
+        what = chance.randrange(4)
+        if what == 1:
+            s.signal(signal.SIGUSR2)
+        elif what > 1:
+            s.signal(signal.SIGHUP)
+
+    # ---- in the middle of a rollout
+
+    def test_in_each_step_of_a_canary(self):
+        s = self.supervisor(extra=CANARY)
+        with harness.Load(self.address, "--clients", "8", "--sources", "8") as load:
+            for step in (0, 1):
+                rollout = s.call("Upgrade")["rollout"]
+                s.events.wait("holding", rollout=rollout)
+                if step == 1:
+                    mark = s.events.mark()
+                    s.call("Promote")
+                    s.events.wait("holding", since=mark, rollout=rollout)
+                self.succeed(s)
+                last = s.status()["last"]
+                self.assertEqual((last["verdict"], last["rollout"]), ("rolled_back", rollout))
+                self.assertIn(DIED, last["reason"])
+                self.assertEqual(s.status()["live"], 1)
+                self.assert_runs_what_it_says(s)
+            rollout = s.call("Upgrade")["rollout"]
+            s.events.wait("holding", rollout=rollout)
+            s.call("SetWeight", weight=70)  # what steers came over as well
+            self.assertEqual(s.status()["rollout"]["weight"], 70)
+            for _ in range(2):
+                s.call("Promote")
+            s.events.wait("settled", rollout=rollout)
+        self.assert_nothing_failed(load, at_least=100)
+        self.assertEqual(s.status()["live"], 2 + 2)
+
+    def test_while_the_candidate_starts(self):
+        s = self.supervisor("--start-delay", "1000", instances=1)
+        rollout = s.call("Upgrade")["rollout"]
+        s.events.wait("instance_started", generation=2)
+        self.succeed(s)
+        self.assertEqual(s.status()["last"]["verdict"], "rolled_back")
+        self.assertEqual(s.status()["last"]["rollout"], rollout)
+        self.assert_runs_what_it_says(s)
+
+    def test_while_it_bakes_it_is_promoted(self):
+        s = self.supervisor(extra='[rollout]\nbake = "1s"\n')
+        with harness.Load(self.address, "--clients", "4") as load:
+            rollout = s.call("Upgrade")["rollout"]
+            s.events.wait("serving", rollout=rollout)
+            self.succeed(s)
+        self.assert_nothing_failed(load)
+        self.assertEqual(s.status()["last"]["verdict"], "promoted")
+        self.assertEqual(s.status()["last"]["rollout"], rollout)
+        self.assertEqual(s.status()["live"], 2)
+
+    def test_while_the_old_one_drains(self):
+        s = self.supervisor("--ignore-drain", drain="500ms", instances=1)
+        s.upgrade(until=None)
+        self.assertEqual(len(s.left_behind()), 2)
+        self.succeed(s)
+        self.assertEqual(s.status()["live"], 2)
+        self.assert_runs_what_it_says(s)
+
+    def test_a_standby_generation_can_still_be_gone_back_to(self):
+        s = self.supervisor(extra='[rollout]\nstrategy = "blue-green"\nauto-promote = true\nstandby = "1h"\n')
+        s.upgrade(until=None)
+        s.die()
+        s.start(until=None)
+        s.call("Rollback")
+        s.events.wait("verdict", rollout=3)
+        self.assertEqual(s.status()["live"], 1)
+
+    # ---- what is known, and what is not
+
+    def test_an_instance_that_ended_meanwhile_ended_nobody_knows_how(self):
+        s = self.supervisor()
+        victim, other = s.pids()
+        s.die()
+        os.kill(victim, signal.SIGKILL)
+        harness.poll_until(lambda: not harness.is_alive(victim), "its end")
+        s.start(until=None)
+        harness.poll_until(lambda: self.is_replaced(s, victim), "another one in its place")
+        self.assertIn(other, s.pids())
+        harness.poll_until(lambda: "nobody knows how" in s.log_text(), "a word about its end")
+
+    def test_one_that_is_adopted_is_watched(self):
+        s = self.supervisor()
+        self.succeed(s)
+        victim = s.pids()[0]
+        os.kill(victim, signal.SIGKILL)
+        harness.poll_until(lambda: self.is_replaced(s, victim), "another one in its place")
+        self.assertRegex(s.log_text(), "ended: (killed by SIGKILL|ended, nobody knows how)")
+        self.assert_runs_what_it_says(s)
+
+    def test_what_an_instance_started_belongs_to_it(self):
+        s = self.supervisor()
+        s.write(puppet.configuration([harness.PYTHON, "-Sc", PREFORKING], self.address))
+        s.upgrade()
+        before = s.left_behind()
+        self.assertEqual(len(before), 3)
+        self.succeed(s)
+        s.signal(signal.SIGUSR1)  # read after what the successor does at first
+        s.status()
+        self.assertNotIn("belongs to no instance", s.log_text())
+        self.assertEqual(s.left_behind(), before)
+
+    def test_what_was_reloaded_is_remembered(self):
+        s = self.supervisor()
+        rest = '[drain]\ntimeout = "10s"\n[rollout]\nbake = "7s"\n'
+        s.write(self.demos(service="instances = 2", rest=rest))
+        self.assertIn("rollout", s.cli("reload", s.name).stdout)
+        self.succeed(s)
+        self.assertNotIn("rollout", s.cli("reload", s.name).stdout)
+
+    def test_what_was_answered_is_remembered(self):
+        s = self.supervisor()
+        for _ in range(20):
+            rollout = s.call("Upgrade")["rollout"]
+            self.succeed(s)
+            self.assertEqual(s.status()["last"]["rollout"], rollout)
+
+    def test_a_full_promotion_is_remembered(self):
+        gate = open(self.path("gate"), "w")
+        self.addCleanup(gate.close)
+        wait = f"[ $HANDOFF_ROLLOUT = 1 ] || exec flock {gate.name} true"
+        hook = f'switched = {{ command = ["/bin/sh", "-c", "{wait}"] }}'
+        s = self.supervisor(extra=f'[rollout]\nbake = "1h"\n[hooks]\n{hook}\n')
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        rollout = s.call("Upgrade")["rollout"]
+        s.events.wait("stage", rollout=rollout, text=f"rollout {rollout}: the switched hook")
+        s.call("Promote", full=True)
+        s.die()
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        s.start(until=None)
+        harness.poll_until(lambda: s.status()["last"]["rollout"] == rollout, f"the verdict\n{s.log_text()[-3000:]}")
+        self.assertEqual(s.status()["last"]["verdict"], "promoted")
+
+    def test_after_an_orderly_stop_nothing_is_adopted(self):
+        s = self.supervisor()
+        self.assertEqual(s.stop(), 0)
+        self.assertEqual(s.left_behind(), [])
+        self.assertEqual([n for n in os.listdir(os.path.dirname(s.socket)) if n.endswith(".memory")], [])
+        s.start()
+
+    def test_what_nobody_remembers_is_told_to_end(self):
+        s = self.supervisor()
+        before = s.pids()
+        s.die()
+        with open(s.socket.replace(".sock", ".memory"), "wb") as f:
+            f.write(b"nonsense")
+        s.start()
+        self.assertIn("belongs to no instance: it is told to end", s.log_text())
+        self.assertFalse(set(before) & set(s.pids()))
+        self.assert_runs_what_it_says(s)
+
+    def test_a_memory_that_is_damaged_is_said_so(self):
+        s = self.supervisor()
+        s.stop()
+        with open(s.socket.replace(".sock", ".memory"), "w") as f:
+            f.write("nonsense")
+        s.start()
+        self.assertIn("web.memory", s.log_text())
+        s.upgrade()
+
+
+if __name__ == "__main__":
+    harness.main()
