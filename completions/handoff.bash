@@ -1,12 +1,22 @@
 # Completion of handoff(1) for bash. Commands and options are what the program's own help names, services those
 # that have a supervisor or a configuration.
 
+# As handoff finds them: a service of another user has its socket in a directory of its own.
 _handoff_services() {
-  local runtime=${HANDOFF_RUNTIME_DIR:-/run/handoff} file
-  [[ $EUID -eq 0 || -n ${HANDOFF_RUNTIME_DIR:-} ]] || runtime=${XDG_RUNTIME_DIR:-/run/user/$EUID}/handoff
-  for file in "$runtime"/*.sock /etc/handoff/*.toml; do
-    [[ -e $file ]] && basename "${file%.*}"
-  done | sort -u
+  local directories=("${XDG_RUNTIME_DIR:-/run/user/$EUID}/handoff" /run/handoff) directory file name
+  [[ $EUID -ne 0 ]] || directories=(/run/handoff)
+  [[ -z ${HANDOFF_RUNTIME_DIR:-} ]] || directories=("$HANDOFF_RUNTIME_DIR")
+  {
+    for directory in "${directories[@]}"; do
+      for file in "$directory"/*.sock "$directory"/*/*.sock; do
+        name=$(basename "$file" .sock)
+        [[ -e $file && ${file%/*} =~ ^"$directory"(/"$name")?$ ]] && echo "$name"
+      done
+    done
+    for file in /etc/handoff/*.toml "${XDG_CONFIG_HOME:-$HOME/.config}"/handoff/*.toml; do
+      [[ -e $file ]] && basename "$file" .toml
+    done
+  } | sort -u
 }
 
 # The names that a section of a help text lists first in each line.
@@ -17,6 +27,10 @@ _handoff_listed() { # SECTION
 # The values in braces behind an option.
 _handoff_values() { # OPTION
   sed -n "s/^  $1 [A-Z]*:{\([^}]*\)}.*/\1/p" | tr , ' '
+}
+
+_handoff_units() {
+  systemctl list-unit-files --type=service --no-legend --no-pager 2>/dev/null | sed 's/\.service .*//'
 }
 
 _handoff() {
@@ -38,6 +52,8 @@ _handoff() {
   elif [[ ${command[0]:-} == check ]]; then
     compopt -o default 2>/dev/null
     offered=
+  elif [[ ${command[0]:-} == wrap ]]; then
+    offered=$(_handoff_units)
   elif [[ $help == *NAME* && ${command[0]:-} != demo ]]; then
     offered=$(_handoff_services)
   fi

@@ -1,14 +1,26 @@
 # Completion of handoff(1) for fish. Commands and options are what the program's own help names, services those
 # that have a supervisor or a configuration.
 
+# As handoff finds them: a service of another user has its socket in a directory of its own.
 function __handoff_services
-    set -l runtime /run/handoff
-    test (id -u) -eq 0; or set runtime "$XDG_RUNTIME_DIR/handoff"
-    set -q HANDOFF_RUNTIME_DIR; and set runtime $HANDOFF_RUNTIME_DIR
-    set -l files $runtime/*.sock /etc/handoff/*.toml
+    set -l directories /run/handoff
+    set -l own /run/user/(id -u)
+    set -q XDG_RUNTIME_DIR; and set own $XDG_RUNTIME_DIR
+    test (id -u) -eq 0; or set -p directories $own/handoff
+    set -q HANDOFF_RUNTIME_DIR; and set directories $HANDOFF_RUNTIME_DIR
+    set -l configurations ~/.config
+    set -q XDG_CONFIG_HOME; and set configurations $XDG_CONFIG_HOME
+    set -l files $directories/*.sock /etc/handoff/*.toml $configurations/handoff/*.toml
+    for file in $directories/*/*.sock
+        test (basename (dirname $file)) = (basename $file .sock); and set -a files $file
+    end
     for file in $files
         basename $file | string replace -r '\.[^.]*$' ''
     end | sort -u
+end
+
+function __handoff_units
+    systemctl list-unit-files --type=service --no-legend --no-pager 2>/dev/null | string replace -r '\.service .*' ''
 end
 
 # The help of the command that is being written.
@@ -37,6 +49,7 @@ function __handoff_arguments
 end
 
 complete -c handoff -f
-complete -c handoff -n 'not __fish_seen_subcommand_from check demo' -a '(__handoff_arguments)'
+complete -c handoff -n 'not __fish_seen_subcommand_from check demo wrap' -a '(__handoff_arguments)'
 complete -c handoff -n '__fish_seen_subcommand_from check' -F
+complete -c handoff -n '__fish_seen_subcommand_from wrap' -a '(__handoff_units)'
 complete -c handoff -n 'string match -q -- "-*" (commandline -ct)' -a '(__handoff_listed Options)'

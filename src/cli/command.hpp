@@ -43,6 +43,7 @@ void add_reload(CLI::App&, ending& outcome);
 void add_reexec(CLI::App&, ending& outcome);
 void add_stop(CLI::App&, ending& outcome);
 void add_check(CLI::App&, ending& outcome);
+void add_wrap(CLI::App&, ending& outcome);
 void add_demo(CLI::App&, ending& outcome);
 
 // The options that most commands have.

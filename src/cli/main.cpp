@@ -12,7 +12,7 @@ namespace {
 
 constexpr auto commands = {add_status, add_watch,  add_history,    add_plan,       add_upgrade, add_promote,
                            add_pause,  add_resume, add_set_weight, add_experiment, add_abort,   add_rollback,
-                           add_reload, add_reexec, add_stop,       add_check,      add_demo};
+                           add_reload, add_reexec, add_stop,       add_check,      add_wrap,    add_demo};
 
 constexpr auto footer =
     "NAME is the name of a service. Its supervisor is reached at NAME.sock in the runtime directory:\n"

@@ -23,10 +23,22 @@ class CompletionCase(unittest.TestCase):
         directory = tempfile.mkdtemp(prefix="handoff-completion-")
         self.addCleanup(shutil.rmtree, directory)
         for service in ("shop", "shipping", "blog"):
-            with open(os.path.join(directory, service + ".sock"), "w"):
-                pass
-        path = os.path.dirname(harness.HANDOFF) + ":" + os.environ["PATH"]
+            self.touch(directory, service + ".sock")
+        self.touch(directory, "own", "own.sock")  # of a service as another user
+        self.touch(directory, "shop.notify", "one.sock")
+        self.touch(directory, ".config", "handoff", "of-a-user.toml")
+        with open(os.path.join(directory, "systemctl"), "w") as f:
+            f.write("#!/bin/sh\necho 'nginx.service enabled enabled'\necho 'nginx-debug.service disabled enabled'\n")
+        os.chmod(os.path.join(directory, "systemctl"), 0o755)
+        path = ":".join([directory, os.path.dirname(harness.HANDOFF), os.environ["PATH"]])
         self.environment = {**os.environ, "HANDOFF_RUNTIME_DIR": directory, "PATH": path, "HOME": directory}
+        self.environment.pop("XDG_CONFIG_HOME", None)
+
+    @staticmethod
+    def touch(*path):
+        os.makedirs(os.path.join(*path[:-1]), exist_ok=True)
+        with open(os.path.join(*path), "w"):
+            pass
 
     def run_shell(self, *command):
         result = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=harness.PATIENCE)
@@ -41,10 +53,12 @@ class CompletionCase(unittest.TestCase):
         self.assertEqual(self.complete("handoff sta"), ["status"])
         self.assertEqual(self.complete("handoff upgrade s"), ["shipping", "shop"])
         self.assertEqual(self.complete("handoff upgrade --wait sho"), ["shop"])
+        self.assertEqual(self.complete("handoff upgrade o"), ["of-a-user", "own"])
         self.assertEqual(self.complete("handoff upgrade --w"), ["--wait"])
         self.assertEqual(self.complete("handoff experiment c"), ["conclude"])
         self.assertEqual(self.complete("handoff experiment report b"), ["blog"])
         self.assertEqual(self.complete("handoff demo s"), [])
+        self.assertEqual(self.complete("handoff wrap --write ng"), ["nginx", "nginx-debug"])
 
 
 class Bash(CompletionCase):
@@ -110,9 +124,12 @@ class Zsh(CompletionCase):
     def test_what_is_offered(self):
         self.assert_completes("handoff sta", "handoff status")
         self.assert_completes("handoff upgrade --wait sho", "handoff upgrade --wait shop")
+        self.assert_completes("handoff upgrade of", "handoff upgrade of-a-user")
+        self.assert_completes("handoff upgrade ow", "handoff upgrade own")
         self.assert_completes("handoff upgrade --w", "handoff upgrade --wait")
         self.assert_completes("handoff experiment c", "handoff experiment conclude")
         self.assert_completes("handoff experiment report b", "handoff experiment report blog")
+        self.assert_completes("handoff wrap --write nginx-", "handoff wrap --write nginx-debug")
 
 
 if __name__ == "__main__":

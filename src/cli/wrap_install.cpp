@@ -1,0 +1,78 @@
+#include "wrap_install.hpp"
+
+#include <os/file.hpp>
+
+#include <cli/wrap_files.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace handoff::cli {
+
+namespace {
+
+constexpr std::size_t most_bytes = 1 << 20;
+
+std::string directory_of(std::string const& path) { return path.substr(0, path.rfind('/')); }
+
+result<> write_readable(std::string const& path, std::string_view text) {
+  if (::mkdir(directory_of(path).c_str(), 0755) < 0 && errno != EEXIST)
+    return os_failure("making " + directory_of(path));
+  if (auto written = replace_file(path, text); !written) return written;
+  if (::chmod(path.c_str(), 0644) < 0) return os_failure("chmod " + path);
+  return {};
+}
+
+}  // namespace
+
+wrap_paths paths_of(std::string const& unit, std::string const& name) {
+  return {"/etc/handoff/" + name + ".toml", "/etc/systemd/system/" + unit + ".d/50-handoff.conf"};
+}
+
+std::vector<std::string> missing_directories(wrap_paths const& paths) {
+  std::vector<std::string> missing;
+  for (auto const& path : {paths.configuration, paths.drop_in})
+    if (::access(directory_of(path).c_str(), F_OK) < 0) missing.push_back(directory_of(path));
+  return missing;
+}
+
+result<> are_free(wrap_paths const& paths) {
+  for (auto const& path : {paths.configuration, paths.drop_in})
+    if (::access(path.c_str(), F_OK) == 0) return plain_failure(path + " is there already");
+  return {};
+}
+
+result<> install(wrap_paths const& paths, std::string_view configuration, std::string_view drop_in) {
+  if (auto free = are_free(paths); !free) return free;
+  if (auto written = write_readable(paths.configuration, configuration); !written) return written;
+  auto written = write_readable(paths.drop_in, drop_in);
+  if (!written) ::unlink(paths.configuration.c_str());
+  return written;
+}
+
+bool is_wrapped(std::string const& unit) {
+  auto text = read_file(paths_of(unit, "").drop_in, most_bytes);
+  return text && read_drop_in(*text);
+}
+
+result<> uninstall(std::string const& unit, std::vector<std::string>& notes) {
+  std::string drop_in = paths_of(unit, "").drop_in;
+  auto text = read_file(drop_in, most_bytes);
+  if (!text) return std::unexpected(std::move(text.error()).during(unit + " is not wrapped"));
+  auto belongs = read_drop_in(*text);
+  if (!belongs) return plain_failure(drop_in + " is not of `handoff wrap`");
+  std::string const& path = belongs->configuration_path;
+  if (auto now = read_file(path, most_bytes); now && digest_of(*now) != belongs->digest) {
+    if (::rename(path.c_str(), (path + ".old").c_str()) < 0) return os_failure("renaming " + path);
+    notes.push_back(path + " was changed since: it is kept as " + path + ".old");
+  } else if (::unlink(path.c_str()) < 0 && errno != ENOENT) {
+    return os_failure("removing " + path);
+  }
+  if (::unlink(drop_in.c_str()) < 0) return os_failure("removing " + drop_in);
+  // Unless somebody uses them by now.
+  for (auto const& directory : belongs->made_directories) ::rmdir(directory.c_str());
+  return {};
+}
+
+}  // namespace handoff::cli

@@ -1,0 +1,34 @@
+// Putting the files of a wrapped service where they belong, and taking them away again.
+#pragma once
+
+#include <base/error.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace handoff::cli {
+
+struct wrap_paths {
+  std::string configuration;  // /etc/handoff/NAME.toml
+  std::string drop_in;        // /etc/systemd/system/UNIT.d/50-handoff.conf
+};
+wrap_paths paths_of(std::string const& unit, std::string const& name);
+
+// The directories of these files that are not there yet.
+std::vector<std::string> missing_directories(wrap_paths const&);
+
+// Fails when one of them is there already.
+result<> are_free(wrap_paths const&);
+
+// Writes both files, or none, where they are free.
+result<> install(wrap_paths const&, std::string_view configuration, std::string_view drop_in);
+
+// Whether install() wrote for the unit.
+bool is_wrapped(std::string const& unit);
+
+// Takes away what install() wrote for the unit, the directories that it made among that. A configuration that
+// was changed since is kept under another name, which is told in `notes`. Fails when the unit is not wrapped.
+result<> uninstall(std::string const& unit, std::vector<std::string>& notes);
+
+}  // namespace handoff::cli
