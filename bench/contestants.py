@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 
 from workbench import harness
 
@@ -142,6 +143,50 @@ class Restart(Contestant):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(10)
         self.launch()
+
+
+# Becomes a service to which these sockets were passed, as sd_listen_fds(3) has them.
+PASSING = """
+import os, sys
+passed = [int(number) for number in sys.argv[1].split(",")]
+for at, fd in enumerate(passed):
+    os.dup2(fd, 500 + at)
+for at in range(len(passed)):
+    os.dup2(500 + at, 3 + at)
+os.closerange(3 + len(passed), 1000)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(passed)))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Pair(Contestant):
+    """Two bare services at one port, split by the kernel alone: a connection goes to any of a hundred sockets of
+    SO_REUSEPORT, `weight` of which the second service has."""
+
+    name = "bare pair"
+
+    def __init__(self, bench, weight):
+        super().__init__(bench)
+        self.weight = weight
+
+    def launch(self):
+        sockets = [socket.socket() for _ in range(100)]
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind(("127.0.0.1", self.port))
+            one.listen(4096)
+        numbers = [one.fileno() for one in sockets]
+        self.process, self.second = (self.serve(numbers[self.weight:]), self.serve(numbers[:self.weight]))
+        for one in sockets:
+            one.close()
+
+    def serve(self, numbers):
+        starter = [sys.executable, "-c", PASSING, ",".join(str(number) for number in numbers)]
+        return self.popen([*starter, *self.service], pass_fds=numbers)
+
+    def stop(self):
+        for self.process in (self.process, self.second):
+            super().stop()
 
 
 class StartServer(Contestant):

@@ -1,6 +1,6 @@
 """The rows of the benchmark, by name, in the order of the table."""
 
-from rows import bad_releases, footprint, latency, launching, load, peers, scale, steering, throughput
+from rows import bad_releases, footprint, latency, launching, load, peers, scale, steering, succession, throughput
 
 ROWS = {
     "full-load": load.full_load,
@@ -22,4 +22,5 @@ ROWS = {
     "accuracy": steering.accuracy,
     "generations": steering.generations,
     "give-back": steering.give_back,
+    "succession": succession.succession,
 }

@@ -33,42 +33,43 @@ def load_result(address, *options):
 
 @steered.only
 def canary(bench):
-    """A split by steering, and one by a proxy, against no split at all. Beside them a candidate without traffic: what
-    steering costs, without what two processes cost that share the cores."""
-    ours, bare, proxy, idle = (contestants.Canary(bench, CANARY_WEIGHT), contestants.Restart(bench),
-                               contestants.Split(bench, CANARY_WEIGHT), contestants.Canary(bench, 0))
-    everybody = [ours, bare, proxy, idle]
+    """A split by steering against the same split by the kernel alone, and by a proxy; beside them no split at all, by
+    a bare service and by a generation whose candidate has no traffic: two processes that share the cores have a price."""
+    ours, pair, proxy, idle, bare = (contestants.Canary(bench, CANARY_WEIGHT), contestants.Pair(bench, CANARY_WEIGHT),
+                                     contestants.Split(bench, CANARY_WEIGHT), contestants.Canary(bench, 0),
+                                     contestants.Restart(bench))
+    everybody = [ours, pair, proxy, idle, bare]
     for one in everybody:
         one.start()
     for name, options in throughput.KINDS.items():
         turns = []
-        for _ in range(bench.pick(20, 2)):
+        for _ in range(bench.pick(40, 2)):
             everybody.append(everybody.pop(0))
             turns.append({one: load_result(one.address, "--clients", "32", "-d", "0.5", *options)
                           for one in everybody})
-        yield from split_lines(name, turns, ours, bare, proxy, idle)
+        for what, unit, look in (("throughput", "requests/s", lambda seen: seen["requests_per_s"]),
+                                 ("p99", "ms", lambda seen: seen["latency_ms"]["p99"])):
+            seen = [{one: look(turn[one]) for one in turn} for turn in turns]
+            yield split_line(f"{name}, {len(turns)} interleaved turns: {what}", unit, seen, ours, pair,
+                             (proxy, idle, bare))
 
 
-def split_lines(name, turns, ours, bare, proxy, idle):
-    def against_bare(one, look):
-        return sorted(look(turn[one]) / look(turn[bare]) for turn in turns)
+def split_line(what, unit, turns, ours, pair, others):
+    def over(one, other):
+        return sorted(turn[one] / turn[other] for turn in turns)
 
-    def middle(one, look):
-        return median([look(turn[one]) for turn in turns])
+    def spelled(one):
+        return f"{median([turn[one] for turn in turns]):{',.0f' if unit == 'requests/s' else '.2f'}}"
 
-    for what, unit, look in (("throughput", "requests/s", lambda seen: seen["requests_per_s"]),
-                             ("p99", "ms", lambda seen: seen["latency_ms"]["p99"])):
-        spell = "{:,.0f}" if unit == "requests/s" else "{:.2f}"
-        ratios = against_bare(ours, look)
-        over = median(ratios)
-        bar = {"bar": "≥ 0.99", "met": over >= 0.99} if what == "throughput" else {}
-        yield Line(f"a {100 - CANARY_WEIGHT}/{CANARY_WEIGHT} canary, {name}, {len(turns)} interleaved turns: {what}",
-                   f"{spell.format(middle(ours, look))} {unit} by two processes; at weight 0, by one: "
-                   f"{median(against_bare(idle, look)):.3g} of bare",
-                   f"bare: {spell.format(middle(bare, look))} (half of the turns from {quantile(ratios, 0.25):.3f} to "
-                   f"{quantile(ratios, 0.75):.3f}); HAProxy in front, the same split: "
-                   f"{spell.format(middle(proxy, look))}, that is {median(against_bare(proxy, look)):.3g} of bare",
-                   over, **bar)
+    ratios = over(ours, pair)
+    proxy, idle, bare = (f"{median(over(one, pair)):.3g}" for one in others)
+    bar = {"bar": "≥ 0.99", "met": median(ratios) >= 0.99} if unit == "requests/s" else {}
+    return Line(f"a {100 - CANARY_WEIGHT}/{CANARY_WEIGHT} canary, {what}",
+                f"{spelled(ours)} {unit}",
+                f"bare, the same split by SO_REUSEPORT alone: {spelled(pair)} (half of the turns from "
+                f"{quantile(ratios, 0.25):.3f} to {quantile(ratios, 0.75):.3f}); of that HAProxy in front, the same "
+                f"split: {proxy}; one process, no split: handoff {idle}, bare {bare}",
+                median(ratios), **bar)
 
 
 @contextlib.contextmanager
