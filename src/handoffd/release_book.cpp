@@ -61,12 +61,16 @@ std::string why_not(metric_settings const& metric, listener_table const& table,
                     std::vector<named_listener> const& known) {
   if (metric.probe) return why_not(*metric.probe, table, known);
   if (!metric.steering) return {};
-  if (!metric.listener.empty()) return why_not(probe_settings{.listener = metric.listener}, table, known);
-  bool counted =
-      std::ranges::any_of(known, [&](auto const& l) { return table.counts(*metric.steering, l.listener); });
-  return counted
-             ? ""
-             : "no listener is steered where " + std::string(to_string(*metric.steering)) + " are counted";
+  std::string const& name = metric.listener;
+  if (std::string why = name.empty() ? "" : why_not(probe_settings{.listener = name}, table, known);
+      !why.empty())
+    return why;
+  bool counted = std::ranges::any_of(known, [&](named_listener const& l) {
+    return (name.empty() || l.name == name) && table.counts(*metric.steering, l.listener);
+  });
+  if (counted) return {};
+  return (name.empty() ? "no listener is" : "listener '" + name + "' is not") + " steered where " +
+         std::string(to_string(*metric.steering)) + " are counted";
 }
 
 }  // namespace

@@ -53,6 +53,15 @@ class Telling(Unprivileged):
             self.assertIn("[rollout] sharing = 'steered' steers it by classic BPF",
                           s.status()["listeners"][0]["sharing_reason"])
 
+    def test_a_metric_of_connections_is_refused_because_classic_bpf_counts_none(self):
+        canary = 'strategy = "canary"\nsteps = [{ weight = 50, hold = "1m" }]\n'
+        s = self.supervise(self.demos(rest=rollout(canary)))
+        for listener, who in (("", "no listener is"), ('listener = "l0"\n', "listener 'l0' is not")):
+            metric = f'[[metric]]\nname = "comings"\nsteering = "connections"\n{listener}max = 1000\n'
+            s.write(self.demos(rest=rollout(canary) + metric))
+            self.assertIn(f"metric]] 'comings': {who} steered where connections are counted",
+                          s.upgrade("refused")["reason"])
+
     def test_a_strategy_that_needs_steering_is_enough_to_get_it(self):
         self.supervise(self.demos(rest=rollout('sharing = "auto"\nstrategy = "canary"\n'
                                                "steps = [{ weight = 50, pause = true }]\n")))
