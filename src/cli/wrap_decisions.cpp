@@ -1,6 +1,7 @@
 #include "wrap_decisions.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace handoff::cli {
 
@@ -59,6 +60,13 @@ std::string wrapper::written_value(std::string const& name) const {
       value += (value.empty() ? "" : "; ") + d.value;
   }
   return value;
+}
+
+// parse_boolean() of systemd.
+bool wrapper::is_on(std::string const& name) const {
+  constexpr std::array<std::string_view, 6> words{"1", "yes", "y", "true", "t", "on"};
+  auto last = std::ranges::find(unit_.written.rbegin(), unit_.written.rend(), name, &directive::name);
+  return last != unit_.written.rend() && std::ranges::find(words, last->value) != words.end();
 }
 
 bool wrapper::is_told(std::string const& name) const {

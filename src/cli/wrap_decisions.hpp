@@ -89,6 +89,7 @@ class wrapper {
   void say(fate, std::string const& directive, std::string value, std::string why);
   void note(std::string text);  // once
   std::string written_value(std::string const& directive) const;
+  bool is_on(std::string const& directive) const;
   bool is_told(std::string const& directive) const;
   command_line expanded(unit_command const&);
   void pass_sockets(command_line& words);

@@ -137,6 +137,8 @@ void wrapper::take_directories() {
     if (root) {
       tell(fate::kept, name, "and the variable that names it is carried");
     } else if (unit_.writes(name)) {
+      if (written_value(name).find(':') != std::string::npos)
+        note(fmt::format("{}={}: the links behind ':' are not made any more", name, written_value(name)));
       tell(fate::changed, name, "made for the service's user as before; systemd would give it to root");
       made_.lines.push_back(std::string(name) + "=");
     }
@@ -198,8 +200,13 @@ void wrapper::take_hook(hook at, std::string const& directive, std::vector<unit_
 }
 
 void wrapper::take_commands_around() {
-  take_hook(hook::preflight, "ExecStartPre", unit_.start_pre);
-  take_hook(hook::ready, "ExecStartPost", unit_.start_post);
+  auto before = unit_.start_pre, after = unit_.start_post;
+  if (is_on("PermissionsStartOnly"))
+    for (auto* commands : {&before, &after})
+      for (auto& c : *commands) c.as_root = true;
+  tell(fate::carried, "PermissionsStartOnly", "the commands around the start are root's, if it is on");
+  take_hook(hook::preflight, "ExecStartPre", before);
+  take_hook(hook::ready, "ExecStartPost", after);
   tell(fate::changed, "ExecReload", "a reload is an upgrade, and fails when the upgrade failed");
   tell(fate::dropped, "ExecStop", "handoffd asks each generation to leave by a signal");
   tell(unit_.user.empty() ? fate::kept : fate::dropped, "ExecStopPost",

@@ -136,9 +136,7 @@ command_line wrapper::expanded(unit_command const& command) {
 
 void wrapper::take_command() {
   if (unit_.start.empty()) return;
-  std::string flag = written_value("NonBlocking");
-  bool asked = flag == "yes" || flag == "true" || flag == "on" || flag == "1";
-  if (asked || (recipe_ != nullptr && recipe_->non_blocking))
+  if (is_on("NonBlocking") || (recipe_ != nullptr && recipe_->non_blocking))
     for (auto& l : made_.configuration.listeners) l.options.non_blocking = true;
   tell(fate::carried, "NonBlocking", "of each listener");
   auto words = expanded(unit_.start[0]);

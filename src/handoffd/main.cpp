@@ -108,9 +108,8 @@ int main(int count, char** arguments) {
           ->type_name("FD")
           ->excludes(configuration);
   app.footer(
-      "Signals: HUP upgrades, TERM and INT drain and stop, USR1 reopens the log, USR2 becomes the handoffd "
-      "that "
-      "is installed by now. See handoffd(8) and handoff(1).");
+      "Signals: HUP upgrades, TERM and INT drain and stop, USR1 reopens the log, USR2 becomes the handoffd\n"
+      "that is installed by now. See handoffd(8) and handoff(1).");
   try {
     app.parse(count, arguments);
     if (!*trial && !*configuration) throw CLI::RequiredError("CONFIG");

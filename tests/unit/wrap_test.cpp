@@ -260,6 +260,24 @@ TEST_CASE("commands before the start become one hook", "[wrap]") {
   }
 }
 
+TEST_CASE("commands around the start are root's where the unit says so", "[wrap]") {
+  auto [last, user] = GENERATE(table<char const*, std::string>({{"yes", "root"}, {"no", ""}}));
+  auto of =
+      plain({{"ExecStartPre", "/bin/a"}, {"PermissionsStartOnly", "true"}, {"PermissionsStartOnly", last}});
+  of.unit.user = "app";
+  of.unit.start_pre = {run({"/bin/a"})};
+  auto read = configured(wrap(of, {}));
+  REQUIRE(read.hooks.size() == 1);
+  CHECK(read.hooks[0].user == user);
+}
+
+TEST_CASE("links beside a directory are missed", "[wrap]") {
+  auto of = plain({{"StateDirectory", "app:old"}});
+  of.unit.user = "app";
+  auto is_about_it = [](std::string const& note) { return note.starts_with("StateDirectory=app:old: "); };
+  CHECK(std::ranges::any_of(wrap(of, {}).notes, is_about_it));
+}
+
 TEST_CASE("directories of another user than root are made for it", "[wrap]") {
   auto of = plain({{"User", "app"}, {"RuntimeDirectory", "app"}, {"StateDirectory", "app app/cache"}});
   of.unit.directories = {{"/run/app", "RUNTIME_DIRECTORY", 0750},
