@@ -59,13 +59,14 @@ class Bake(puppet.TestCase):
     def test_live_that_crashes_during_a_rollout_comes_back_as_the_old_version(self):
         s = harness.Supervisor(self, self.demos())
         old = s.pids()[0]
-        s.write(self.demos(rest=BAKE.format("1500ms")))
+        s.write(self.demos(rest=BAKE.format("1h")))
         rollout = s.call("Upgrade")["rollout"]
         s.events.wait("serving", rollout=rollout)
         os.kill(old, signal.SIGKILL)
         s.events.wait("instance_restarting", generation=1)
         s.events.wait("instance_ready", instance="1.1")
         self.assertNotIn(old, s.pids())
+        s.call("Promote")
         self.assertEqual(s.events.wait("verdict", rollout=rollout)["verdict"], "promoted")
         self.assertEqual(s.status()["live"], 2)
 
@@ -125,7 +126,7 @@ class Restarts(puppet.TestCase):
         self.assertTrue(any("last good is lost" in note for note in s.status()["notes"]))
 
     def test_a_crash_loop_backs_off_is_degraded_and_recovers(self):
-        rest = '[restart]\nbackoff = "20ms..80ms"\nburst = 3\nwindow = "1s"\n[drain]\ntimeout = "1s"\n'
+        rest = '[restart]\nbackoff = "20ms..80ms"\nburst = 3\nwindow = "5s"\n[drain]\ntimeout = "1s"\n'
         sick = self.path("sick")
         s = harness.Supervisor(self, self.puppets(f"if os.path.exists({sick!r}): sys.exit(5)", rest=rest))
         open(sick, "w").close()
@@ -166,8 +167,8 @@ class Restarts(puppet.TestCase):
 
 class Watchdog(puppet.TestCase):
     def test_silent_live_is_aborted_and_restarted(self):
-        s = harness.Supervisor(self, self.puppets(service='watchdog = "5s"'))
-        self.assertEqual(self.tell("answer = os.environ['WATCHDOG_USEC']"), "'5000000'")
+        s = harness.Supervisor(self, self.puppets(service='watchdog = "1m"'))
+        self.assertEqual(self.tell("answer = os.environ['WATCHDOG_USEC']"), "'60000000'")
         self.assertEqual(self.tell("answer = int(os.environ.get('WATCHDOG_PID', os.getpid())) - os.getpid()"), "0")
         mark = s.events.mark()
         self.tell("notify('WATCHDOG_USEC=100000')")
@@ -239,7 +240,7 @@ class Gates(puppet.TestCase):
         child = self.path("child")
         hang = self.script("hang", f"sleep 1000 & echo $! > {child}; wait")
         s = harness.Supervisor(self, self.demos())
-        s.write(self.demos(rest=puppet.BRISK + f'[hooks]\nready = {{ command = ["{hang}"], timeout = "300ms" }}\n'))
+        s.write(self.demos(rest=puppet.BRISK + f'[hooks]\nready = {{ command = ["{hang}"], timeout = "3s" }}\n'))
         self.assertIn("ready hook: no end in time", s.upgrade("rolled_back")["reason"])
         harness.poll_until(lambda: not harness.is_alive(int(self.read("child"))), "the hook's child to end")
 

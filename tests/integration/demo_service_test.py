@@ -204,7 +204,7 @@ class DemoService(unittest.TestCase):
         """Twenty generations, each replaced as a supervisor does it, while every reply is verified."""
         live = self.start(generation=1)
         host, port = self.address
-        load = subprocess.Popen([LOAD, f"{host}:{port}", "--events", "-c", "16", "-d", "30", *load_options],
+        load = subprocess.Popen([LOAD, f"{host}:{port}", "--events", "-c", "16", *load_options],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(load.wait)
         self.addCleanup(load.terminate)

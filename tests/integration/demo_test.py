@@ -14,7 +14,7 @@ import unittest
 
 import harness
 
-HOLD = "2s"  # long enough for 200 requests at 5 % on a slow machine
+HOLD = f"{max(2, round(harness.PATIENCE / 30))}s"  # long enough for 200 requests at 5 % on a slow machine
 
 
 def environment(**more):

@@ -125,7 +125,7 @@ class Life(ExperimentCase):
     def test_who_gives_up_leaves_it_going(self):
         s = self.supervise(self.demos(rest=self.rest()))
         s.write(self.demos("--never-ready", rest=self.rest()))
-        self.assertIn("goes on", self.ended(s, 4, "start", "web", "--timeout", "200ms"))
+        self.assertIn("goes on", self.ended(s, 4, "start", "web", "--timeout", "2s"))
         s.call("Abort")
 
     def test_a_candidate_that_fails_is_no_experiment(self):

@@ -338,7 +338,7 @@ class Upgrade(CommandTest):
 
     def test_until_drained_waits_for_the_last_one_to_leave(self):
         web = self.supervisor()
-        process = self.upgrading(web, "--until", "drained", "--timeout", "300ms")
+        process = self.upgrading(web, "--until", "drained", "--timeout", "2s")
         web.tell(verdict(5, "promoted"))
         self.finish(process, 4)
         process = self.upgrading(web, "--until", "drained", "--json")
@@ -349,7 +349,7 @@ class Upgrade(CommandTest):
 
     def test_patience_ends_with_4(self):
         web = self.supervisor()
-        process = self.upgrading(web, "--timeout", "200ms")
+        process = self.upgrading(web, "--timeout", "2s")
         self.assertIn("rollout 5 goes on", self.finish(process, 4)[1])
 
     def test_an_interruption_leaves_the_rollout_going_and_says_so(self):
@@ -457,7 +457,7 @@ class LostSupervisor(CommandTest):
 
     def test_our_own_patience_ends_first(self):
         web = self.supervisor()
-        process = self.upgrading(web, "--timeout", "300ms")
+        process = self.upgrading(web, "--timeout", "2s")
         web.vanish()
         self.finish(process, 4)
 

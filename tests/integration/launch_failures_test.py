@@ -114,7 +114,8 @@ class LaunchFailures(puppet.TestCase):
     def test_ready_when_it_has_been_alive_for_some_time(self):
         alive = puppet.BRISK + '[ready]\nwhen = "alive"\nfor = "200ms"\n'
         s = harness.Supervisor(self, self.puppets("ready = False", rest=alive))
-        s.write(puppet.configuration([self.script("short", "exit 4")], self.address, rest=alive))
+        s.write(puppet.configuration([self.script("short", "exit 4")], self.address,
+                                     rest=alive.replace("200ms", "5s")))
         self.assertIn("exited 4 before ready", s.upgrade("rolled_back")["reason"])
         s.write(self.puppets("ready = False", rest=alive))
         s.upgrade()

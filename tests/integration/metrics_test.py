@@ -104,9 +104,9 @@ class OddPage(SteeredCase):
     def test_a_page_that_is_none_is_inconclusive_and_told(self):
         good = "hits_total 1000\n"
         s = self.supervise(self.configuration())
-        step = '{ weight = 0, hold = "1s" }'
+        step = '{ weight = 0, hold = "2s" }'
         source = 'prometheus = { failures = "fails_total", all = "hits_total" }'
-        s.write(self.configuration(canary(step) + metric(source, 'max = 1\ntimeout = "400ms"\n')))
+        s.write(self.configuration(canary(step) + metric(source, 'max = 1\ntimeout = "2s"\n')))
         before = self.memory(s.process.pid)
         for n, (page, word) in enumerate((
                 ("huge", "of the candidate: the body is longer than 8 MiB"),
@@ -116,7 +116,7 @@ class OddPage(SteeredCase):
                 ("", "nothing to read: no series matches hits_total"),
                 ("nothing", "Empty reply from server"),
                 ("404", "status 404, expected 200"),
-                ("slow", "timed out after 400ms"),
+                ("slow", "timed out after 2s"),
                 ("fails_total 5\nhits_total 4\n", "expected failures from 0 to all, it printed 5 of 4"),
                 (good, "0 % of 0, at least 100 are needed"))):
             with self.subTest(page=page):

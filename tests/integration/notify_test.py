@@ -52,13 +52,13 @@ os.wait()
     def test_extend_timeout_gives_a_slow_start_its_time(self):
         # The time that it takes is the subject: longer than the timeout, each part within what it asks for.
         slow = """
-for _ in range(8):
-    notify("EXTEND_TIMEOUT_USEC=2000000")
+for _ in range(32):
+    notify("EXTEND_TIMEOUT_USEC=20000000")
     time.sleep(0.1)
 """
         ready = '[ready]\ntimeout = "{}"\nextend-max = "{}"\n'
         s = harness.Supervisor(self, self.demos())
-        s.write(self.puppets(slow, rest=puppet.BRISK + ready.format("700ms", "1h")))
+        s.write(self.puppets(slow, rest=puppet.BRISK + ready.format("3s", "1h")))
         s.upgrade()
         s.write(self.puppets("notify('EXTEND_TIMEOUT_USEC=60000000')\nsignal.pause()",
                              rest=puppet.BRISK + ready.format("200ms", "700ms")))

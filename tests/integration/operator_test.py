@@ -40,7 +40,7 @@ class Operator(puppet.TestCase):
     def test_giving_up_leaves_the_rollout_going(self):
         s = harness.Supervisor(self, self.configuration())
         s.write(self.configuration("--never-ready"))
-        self.assert_ends(s.cli("upgrade", "--wait", "--timeout", "200ms", "web"), 4)
+        self.assert_ends(s.cli("upgrade", "--wait", "--timeout", "2s", "web"), 4)
         self.assertEqual(s.status()["rollout"]["number"], 2)
         self.assert_ends(s.cli("abort", "web"), 0)
         s.events.wait("verdict", rollout=2, verdict="rolled_back", reason="aborted")

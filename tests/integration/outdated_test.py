@@ -1,5 +1,6 @@
 """handoff upgrade --outdated: whoever does not run what is on disk is upgraded, and nobody else."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -63,7 +64,14 @@ class Outdated(harness.TestCase):
     def assert_current(self, s):
         self.assertIn("1 service: 1 up to date", self.outdated(s, "--dry-run"))
 
+    @staticmethod
+    def maps(pid, path):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
+            return path in maps.read()
+        return False
+
     def replace_library(self, s):
+        harness.poll_until(lambda: any(self.maps(pid, s.library) for pid in s.left_behind()), "its library to be mapped")
         install(s.library, s.library, as_new_build=True)
 
     def test_who_runs_what_is_on_disk_is_left_alone(self):
@@ -240,7 +248,7 @@ class Outdated(harness.TestCase):
         s.command = ["/bin/sh", "-c", "exec sleep 86399"]
         self.configure(s, '[ready]\ntimeout = "1m"')
         self.replace_library(s)
-        told = self.outdated(s, "--timeout", "200ms", code=4)
+        told = self.outdated(s, "--timeout", "2s", code=4)
         self.assertIn("1 service: 1 gave up (web)", told)
         s.call("Abort")
 

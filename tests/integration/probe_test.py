@@ -62,12 +62,12 @@ class Ready(ProbedCase):
         self.assertEqual({line.split()[1] for line in self.asked(1)}, {f"127.0.0.1:{self.port}"})
 
     def test_one_that_never_answers_well_is_rolled_back_with_what_it_answered(self):
-        brief = READY_HTTP.replace("20s", "1s")
+        brief = READY_HTTP.replace("20s", "4s")
         s = self.probed(brief, "silent")
         before = self.asked(1)
         self.write("health.2", "503")
         self.assertRegex(s.upgrade("rolled_back")["reason"],
-                         "^not ready in 1s([0-9]+ms)?: status 503, expected 200-399$")
+                         "^not ready in 4s([0-9]+ms)?: status 503, expected 200-399$")
         self.assertGreaterEqual(len(self.asked(2)), 3)
         self.assertEqual(self.asked(1), before)
 
@@ -90,9 +90,9 @@ class Ready(ProbedCase):
                 "import os, select, socket, sys; l = socket.socket(fileno=3)\n"
                 "while not os.path.exists(os.environ['PROBED'] + '/accept'): select.select([], [], [], 0.01)\n"
                 "while True: l.accept()[0].close()\n"]
-        tcp = '[ready]\nwhen = "tcp"\ninterval = "20ms"\nprobe-timeout = "200ms"\ntimeout = "1s"\n'
+        tcp = '[ready]\nwhen = "tcp"\ninterval = "20ms"\nprobe-timeout = "200ms"\ntimeout = "3s"\n'
         s = self.probed(tcp, until="rolled_back", run=deaf)
-        self.assertRegex(s.status()["last"]["reason"], "^not ready in 1s([0-9]+ms)?: timed out after 200ms$")
+        self.assertRegex(s.status()["last"]["reason"], "^not ready in 3s([0-9]+ms)?: timed out after 200ms$")
         self.write("accept", "")
         s.events.wait("verdict", verdict="promoted")
 

@@ -59,7 +59,7 @@ class Reexec(puppet.TestCase):
             self.reexec(s)
             s.upgrade()
         harness.poll_until(lambda: len(harness.descriptors(s.process.pid)) <= before, "no descriptor more than before")
-        self.assertEqual(sorted(harness.children(s.process.pid)), sorted(s.pids()))
+        harness.poll_until(lambda: sorted(harness.children(s.process.pid)) == sorted(s.pids()), "no other child")
 
     def test_a_trigger_beside_it_is_not_lost(self):
         s = self.supervisor(instances=1)

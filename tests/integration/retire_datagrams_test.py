@@ -48,7 +48,7 @@ class Datagrams(SteeredCase):
         self.port = harness.free_port(socket.SOCK_DGRAM)
         self.address = f"udp://127.0.0.1:{self.port}"
 
-    def echo(self, rest, flow_timeout="1s"):
+    def echo(self, rest, flow_timeout="1m"):
         listener = f'address = "{self.address}"'
         return self.supervise(self.demos(rest=rest).replace(listener, f'{listener}\nflow-timeout = "{flow_timeout}"'))
 

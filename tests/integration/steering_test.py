@@ -364,7 +364,7 @@ class Datagrams(SteeredCase):
         self.udp = harness.free_port(socket.SOCK_DGRAM)
         text = self.puppets(self.SERVICE, addresses=[f"udp://127.0.0.1:{self.udp}"])
         text = text.replace(f'address = "udp://127.0.0.1:{self.udp}"',
-                            f'address = "udp://127.0.0.1:{self.udp}"\nflow-timeout = "500ms"')
+                            f'address = "udp://127.0.0.1:{self.udp}"\nflow-timeout = "5s"')
         s = self.supervise(text.replace('timeout = "2s"', 'timeout = "30s"', 1))
         old = [self.flow() for _ in range(100)]
         self.assertEqual({self.echo(f) for f in old}, {1})

@@ -1,5 +1,6 @@
 """What people ask for, one at a time, too often, and at the wrong moment."""
 
+import os
 import signal
 
 import harness
@@ -11,7 +12,9 @@ class Triggers(puppet.TestCase):
 
     def test_a_hundred_hups_during_a_rollout_become_exactly_one_more(self):
         s = harness.Supervisor(self, self.demos())
-        s.write(self.demos("--start-delay", "500"))
+        gate = self.path("gate")
+        os.mkfifo(gate)
+        s.write(self.puppets(f"open({gate!r}).close()"))
         first = s.hup()
         s.events.wait("instance_started", generation=2)
         for _ in range(100):
@@ -19,6 +22,8 @@ class Triggers(puppet.TestCase):
             s.call("Status")  # each is a signal of its own
         self.assertEqual(s.status()["pending"], first + 1)
         self.assertEqual(s.call("Upgrade")["rollout"], first + 1)
+        s.write(self.demos())
+        open(gate, "w", encoding="ascii").close()
         s.events.wait("settled", rollout=first + 1)
         self.assertEqual(s.events.count("started"), 2)
         self.assertEqual(s.status()["live"], 3)
