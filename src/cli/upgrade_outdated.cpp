@@ -74,6 +74,19 @@ ending upgrade_as_json(candidate const& c, rollout_request how) {
   return ended;
 }
 
+// Those before it may have taken long, and others upgrade as well, or go back.
+bool is_still_outdated(candidate& c, bool as_json) {
+  auto status = ask(c.of, "Status");
+  if (!status) return true;  // the rollout tells why
+  c.found = look_at(c.of, *status);
+  if (is_outdated(c)) return true;
+  if (as_json)
+    out().line(one_line(record_of(c)));
+  else
+    tell_finding(c, false);
+  return false;
+}
+
 // `jobs` at a time; each takes the next one that is left. Who is interrupted begins none any more.
 void upgrade_all(std::vector<candidate>& all, outdated_request const& asked, interruptions const& by) {
   std::atomic<std::size_t> next = 0;
@@ -84,6 +97,7 @@ void upgrade_all(std::vector<candidate>& all, outdated_request const& asked, int
         all[i].ended = ending::gave_up;
         continue;
       }
+      if (!is_still_outdated(all[i], asked.how.as_json)) continue;
       all[i].ended =
           asked.how.as_json ? upgrade_as_json(all[i], asked.how) : run_rollout(all[i].of, asked.how);
     }

@@ -185,7 +185,7 @@ ending write(outcome_of_wrap const& all) {
     if (auto begun = systemctl({"--no-block", verb, unit}); !begun) return begun;
     return await_verdict(unit, all.made.configuration.service, before);
   };
-  auto put = [&] { return install(all.paths, all.configuration, all.drop_in); };
+  auto put = [&] { return install(all.paths, all.configuration, all.made.secret, all.drop_in); };
   auto done = change(unit, all.active, all.by_sockets, put, start);
   if (done) return ending::done;
   std::vector<std::string> notes;

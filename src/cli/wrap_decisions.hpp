@@ -54,6 +54,7 @@ struct wrapping {
   std::vector<std::string> notes;
   settings configuration;
   std::vector<std::string> lines;  // of the drop-in, beside those that each has
+  bool secret = false;             // the configuration has what an EnvironmentFile= said
 
   bool possible() const;
 };

@@ -16,11 +16,13 @@ constexpr std::size_t most_bytes = 1 << 20;
 
 std::string directory_of(std::string const& path) { return path.substr(0, path.rfind('/')); }
 
-result<> write_readable(std::string const& path, std::string_view text) {
+constexpr mode_t for_everybody = 0644, for_owner = 0600;
+
+result<> write(std::string const& path, mode_t mode, std::string_view text) {
   if (::mkdir(directory_of(path).c_str(), 0755) < 0 && errno != EEXIST)
     return os_failure("making " + directory_of(path));
   if (auto written = replace_file(path, text); !written) return written;
-  if (::chmod(path.c_str(), 0644) < 0) return os_failure("chmod " + path);
+  if (::chmod(path.c_str(), mode) < 0) return os_failure("chmod " + path);
   return {};
 }
 
@@ -43,10 +45,12 @@ result<> are_free(wrap_paths const& paths) {
   return {};
 }
 
-result<> install(wrap_paths const& paths, std::string_view configuration, std::string_view drop_in) {
+result<> install(wrap_paths const& paths, std::string_view configuration, bool secret,
+                 std::string_view drop_in) {
   if (auto free = are_free(paths); !free) return free;
-  if (auto written = write_readable(paths.configuration, configuration); !written) return written;
-  auto written = write_readable(paths.drop_in, drop_in);
+  if (auto written = write(paths.configuration, secret ? for_owner : for_everybody, configuration); !written)
+    return written;
+  auto written = write(paths.drop_in, for_everybody, drop_in);
   if (!written) ::unlink(paths.configuration.c_str());
   return written;
 }

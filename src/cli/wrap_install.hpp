@@ -21,8 +21,8 @@ std::vector<std::string> missing_directories(wrap_paths const&);
 // Fails when one of them is there already.
 result<> are_free(wrap_paths const&);
 
-// Writes both files, or none, where they are free.
-result<> install(wrap_paths const&, std::string_view configuration, std::string_view drop_in);
+// Writes both files, or none, where they are free; a `secret` configuration for its owner alone.
+result<> install(wrap_paths const&, std::string_view configuration, bool secret, std::string_view drop_in);
 
 // Whether install() wrote for the unit.
 bool is_wrapped(std::string const& unit);

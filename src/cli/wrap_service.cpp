@@ -125,11 +125,13 @@ command_line wrapper::expanded(unit_command const& command) {
   for (auto const& name : used) {
     if (!has(known, name))
       note(fmt::format("${} of a command became nothing: the unit does not say what it is", name));
-    else if (has(of_.from_files, name))
+    else if (has(of_.from_files, name)) {
+      made_.secret = true;
       note(
-          fmt::format("${} of a command stands in the configuration as it is now: when its EnvironmentFile= "
-                      "changes, change the configuration",
+          fmt::format("${} of a command stands in the configuration as it is now, which root alone may read "
+                      "for that: when its EnvironmentFile= changes, change the configuration",
                       name));
+    }
   }
   return words;
 }

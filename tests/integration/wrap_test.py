@@ -237,6 +237,8 @@ class Wrap(harness.TestCase):
         self.start_wrapped(state='app app/cache "app with 100%% blanks"')
         for path in ("/run/app", "/var/lib/app", "/var/lib/app/cache", "/var/lib/app with 100% blanks"):
             self.assertEqual(self.owner_of(path), "www-data:www-data:755", path)
+        # $OPTIONS of /etc/default/app, which may be a secret, stands in it.
+        self.assertEqual(self.owner_of("/etc/handoff/app.toml"), "root:root:600")
         self.assertIn("release 1", self.ask("127.0.0.1:8000"))
 
     def test_a_crash_is_survived_in_a_sandbox(self):

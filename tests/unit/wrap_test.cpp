@@ -260,6 +260,15 @@ TEST_CASE("commands before the start become one hook", "[wrap]") {
   }
 }
 
+TEST_CASE("what an environment file said makes the configuration a secret", "[wrap]") {
+  auto [word, secret] = GENERATE(table<char const*, bool>({{"$TOKEN", true}, {"$OTHER", false}}));
+  auto of = plain();
+  of.from_files = {{"TOKEN", "x"}};
+  of.unit.environment = {{"OTHER", "y"}};
+  of.unit.start[0].words.emplace_back(word);
+  CHECK(wrap(of, {}).secret == secret);
+}
+
 TEST_CASE("commands around the start are root's where the unit says so", "[wrap]") {
   auto [last, user] = GENERATE(table<char const*, std::string>({{"yes", "root"}, {"no", ""}}));
   auto of =
