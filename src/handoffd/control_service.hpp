@@ -32,6 +32,7 @@ class control_service {
     std::function<std::expected<std::vector<std::string>, release_book::refusal>(request_number)> reload;
     std::function<std::expected<json, problems>()> plan;
     std::function<std::optional<std::string>()> reexec;  // begins it, or says why not
+    std::function<void(std::string const&)> warn;
   };
 
   // Goes on with the socket and the clients of a predecessor.

@@ -29,9 +29,9 @@ result<std::unique_ptr<control_service>> control_service::adopt(loop& on, std::s
   auto file = look_at_socket_file(path);
   if (!listening || !file) return open(on, path, settings, std::move(b));
   auto group = group_of(settings);
-  if (!group) return std::unexpected(group.error());
+  if (!group) b.warn(group.error().message() + ": nobody is of it");
   auto made = serve(on, {std::move(listening), owned_socket_file(path, file->identity)}, settings,
-                    std::move(b), *group);
+                    std::move(b), group.value_or(std::nullopt));
   if (!made) return made;
   for (auto const& kept : left.clients) {
     auto connection = from.take(kept.connection);

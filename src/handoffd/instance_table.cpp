@@ -42,7 +42,8 @@ result<std::unique_ptr<instance_table>> instance_table::create(surroundings cons
                                                                listener_table& listeners,
                                                                find_release release_of) {
   std::unique_ptr<instance_table> made(new instance_table(around, listeners, std::move(release_of)));
-  auto store = fd_store::create(around.events, made->disposer_, 0);
+  auto store = fd_store::create(around.events, made->disposer_, 0,
+                                [raw = made.get()] { raw->around_.post(instance_changed{}); });
   if (!store) return std::unexpected(store.error());
   made->store_ = std::move(*store);
   return made;
@@ -278,7 +279,9 @@ void instance_table::hear_watchdog(instance_id const& id, notify_datagram const&
 void instance_table::follow_main(running& r, pid_t pid) {
   if (pid == r.main().pid()) return;
   unique_fd pidfd(open_pidfd(pid));
-  if (!pidfd || !carries_variables(pid, identity_variables(around_, r.id)))
+  bool its_own =
+      carries_variables(pid, identity_variables(around_, r.id)) || (r.cgroup && r.cgroup->holds(pid));
+  if (!pidfd || !its_own)
     return tell(log_level::warning, r.id, "MAINPID=" + std::to_string(pid) + " is not one of its processes");
   process adopted(pid, std::move(pidfd));
   auto watched = watch_end(adopted, r.id);

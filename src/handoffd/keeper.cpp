@@ -27,15 +27,16 @@ result<> keeper::remember(state const& s, std::vector<fact> const& untold,
   now.parting = parting;
   auto bytes = encode_snapshot(now);
   if (!bytes) return std::unexpected(std::move(bytes.error()));
+  // A store that is too small for all must not lack the one that tells of them.
+  if (auto begun = memory_ ? result<>() : begin(); !begun) return begun;
   // Whoever reads a name must find its descriptor, so they go first.
   if (has_store_) store(with);
-  return memory_ ? memory_->write(*bytes) : begin_with(*bytes);
+  return memory_->write(*bytes);
 }
 
-result<> keeper::begin_with(std::string_view bytes) {
+result<> keeper::begin() {
   auto made = has_store_ ? enduring_memory::create() : enduring_memory::create(file_);
   if (!made) return std::unexpected(std::move(made.error()));
-  if (auto done = made->write(bytes); !done) return done;
   if (has_store_) {
     (void)service_manager::forget(memory_name);  // one that could not be read
     if (auto stored = service_manager::store(memory_name, made->fd()); !stored) return stored;
@@ -60,8 +61,10 @@ void keeper::store(manifest const& with) {
 }
 
 void keeper::forget() {
-  if (!has_store_) ::unlink(file_.c_str());
-  if (!has_store_) return;
+  if (!has_store_) {
+    ::unlink(file_.c_str());
+    return;
+  }
   for (auto const& name : stored_) (void)service_manager::forget(std::string(store_prefix) + name);
   (void)service_manager::forget(memory_name);
   service_manager::send_all();

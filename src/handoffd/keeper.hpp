@@ -47,7 +47,7 @@ class keeper final : public remembrance {
 
  private:
   result<> remember(state const&, std::vector<fact> const& untold, std::vector<instance_id> const& parting);
-  result<> begin_with(std::string_view bytes);
+  result<> begin();
   void store(manifest const&);
 
   describe describe_;

@@ -2,6 +2,7 @@
 
 #include <os/enduring_memory.hpp>
 #include <os/launch.hpp>
+#include <os/process.hpp>
 #include <os/process_tree.hpp>
 #include <os/runtime_directory.hpp>
 #include <os/service_manager.hpp>
@@ -9,10 +10,13 @@
 
 #include <fcntl.h>
 #include <handoffd/keeper.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <utility>
 
 namespace handoff {
 
@@ -59,7 +63,9 @@ result<bool> is_still_running(snapshot const& left) {
   for (auto const& p : processes_in(left)) {
     auto held = hold_process(p.pid, p.started);
     if (!held) return std::unexpected(std::move(held.error()));
-    if (*held) return true;
+    auto ended = *held ? process(p.pid, std::move(*held)).peek() : exit_status{};
+    if (!ended) return std::unexpected(std::move(ended.error()));
+    if (!*ended) return true;
   }
   return false;
 }
@@ -140,6 +146,20 @@ result<legacy> receive_from_store() {
   return received;
 }
 
+// What it says is done by whoever goes on.
+result<bool> is_ours_alone(int file) {
+  struct stat about{};
+  if (::fstat(file, &about) < 0) return os_failure("asking whose it is");
+  return S_ISREG(about.st_mode) && about.st_uid == ::geteuid() && (about.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+// Killed while it stopped, when nobody is left to be waited for: whoever starts us wants the service.
+result<bool> has_stopped(snapshot const& left) {
+  if (left.state.lifecycle == lifecycle::running) return false;
+  auto running = is_still_running(left);
+  return running ? result<bool>(!*running) : running;
+}
+
 // Everybody of a service may be the only one to hold a listener: its first process, its main one, a worker.
 result<std::vector<kept_process>> find_survivors(snapshot const& left, std::string const& notify_directory) {
   std::vector<kept_process> all = processes_in(left);
@@ -172,11 +192,25 @@ result<> find_legacy(legacy& into, std::string const& runtime_directory, std::st
   unique_fd memory(::open(file.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!memory && errno == ENOENT) return {};
   if (!memory) return os_failure("opening " + file);
+  auto ours = is_ours_alone(memory.get());
+  if (!ours) return failure(std::move(ours.error()).during("looking at " + file));
+  if (!*ours) {
+    into.trouble = file + ": others may have written it";
+    return {};
+  }
   if (auto read = read_memory(into, std::move(memory), kept_by::file); !read) return read;
   if (!into.left) {
     into.trouble = file + ": " + into.trouble;
     return {};
   }
+  auto stopped = has_stopped(*into.left);
+  if (!stopped) return std::unexpected(std::move(stopped.error()));
+  if (*stopped) {
+    into.left.reset();
+    into.predecessor_died = false;
+    return {};
+  }
+  sort_out(into, std::exchange(into.passed, {}));
   auto const wanted = sockets_of(*into.left);
   auto survivors = find_survivors(*into.left, notify_directory(runtime_directory, service));
   if (!survivors) return failure(std::move(survivors.error()).during("looking for who holds the listeners"));

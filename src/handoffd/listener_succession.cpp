@@ -23,7 +23,8 @@ void keep_group(steered_listener const& group, std::string const& name, kept_lis
   to.order = seen.order;
   if (seen.anchor) to.anchor = add_socket(with, name, *seen.anchor);
   for (std::size_t i = 0; i < seen.program.size(); ++i)
-    to.program.push_back(with.add(name + ".program." + std::to_string(i), seen.program[i]));
+    to.program.push_back(with.add(
+        name + ".program." + std::to_string(seen.program_id) + "." + std::to_string(i), seen.program[i]));
   for (auto const& s : seen.slots)
     to.slots.push_back(
         {s.index, s.owner, s.shut, s.retired, add_socket(with, name, s.socket), cookie_of(s.socket)});
@@ -39,10 +40,12 @@ inherited_group take_group(kept_listener const& kept, inherited_descriptors& fro
   return left;
 }
 
-// Of a listener that nobody held any more: who is to be launched again needs them.
-result<> open_slots(kept_listener const& kept, steered_listener& of) {
-  for (auto const& s : kept.slots)
-    if (auto added = s.owner == no_generation || s.shut ? result<>() : of.add(s.owner); !added) return added;
+// Those whose sockets nobody held any more: who is to be launched again needs them.
+result<> open_missing_slots(kept_listener const& kept, steered_listener& of) {
+  for (auto const& s : kept.slots) {
+    bool needed = s.owner != no_generation && !s.shut && !s.retired && !of.fd(s.owner);
+    if (auto added = needed ? of.add(s.owner) : result<>(); !added) return added;
+  }
   return {};
 }
 
@@ -59,8 +62,7 @@ result<door> open_door(kept_listener const& kept, std::uint32_t sticky_seed, inh
   auto made = lost ? steered_listener::open(kept.settings, sticky_seed, method)
                    : steered_listener::adopt(kept.settings, sticky_seed, method, std::move(group));
   if (!made) return std::unexpected(std::move(made).error());
-  if (auto added = lost ? open_slots(kept, **made) : result<>(); !added)
-    return std::unexpected(std::move(added).error());
+  if (auto added = open_missing_slots(kept, **made); !added) return std::unexpected(std::move(added).error());
   return door(std::move(*made), kept.why);
 }
 

@@ -66,6 +66,8 @@ result<> supervisor::parts::open_house() {
   if (!made) return std::unexpected(made.error());
   events = std::move(*made);
   auto opened = journal::open(service(), options.first.log);
+  // No reason to leave alone what runs: standard error, until apply() tells why.
+  if (!opened && options.left) opened = journal::open(service(), {.level = options.first.log.level});
   if (!opened) return std::unexpected(opened.error());
   log = std::move(*opened);
   auto base = runtime_directory_path();
@@ -141,12 +143,14 @@ result<> supervisor::parts::hire() {
 }
 
 result<> supervisor::parts::listen_to_operators() {
-  control_service::backend answers{.post = poster(),
-                                   .status = [this] { return status(); },
-                                   .history = [this](std::size_t most) { return past(most); },
-                                   .reload = [this](request_number n) { return reload(n); },
-                                   .plan = [this] { return plan(); },
-                                   .reexec = [this] { return begin_reexec(); }};
+  control_service::backend answers{
+      .post = poster(),
+      .status = [this] { return status(); },
+      .history = [this](std::size_t most) { return past(most); },
+      .reload = [this](request_number n) { return reload(n); },
+      .plan = [this] { return plan(); },
+      .reexec = [this] { return begin_reexec(); },
+      .warn = [this](std::string const& line) { write(log_level::warning, line); }};
   auto path = directory->control_socket();
   auto opened = options.left
                     ? control_service::adopt(*events, path, options.first.control, std::move(answers),

@@ -50,7 +50,7 @@ result<> supervisor::parts::adopt_staff() {
   std::vector<generation_number> known;
   for (auto const& g : left.state.generations) known.push_back(g.number);
   listeners->remove_slots_but(known);
-  return options.predecessor_died ? find_strangers() : result<>();
+  return options.predecessor_died || left.strangers ? find_strangers() : result<>();
 }
 
 void supervisor::parts::begin_anew() {
@@ -102,7 +102,17 @@ result<> supervisor::parts::part_with_leftovers() {
   if (options.left) return {};
   if (auto found = find_strangers(); !found) write(log_level::warning, found.error().message());
   part_with_strangers();
+  part_with_store();
   return {};
+}
+
+// Nobody knows any more what these descriptors are, and those that listen would keep their addresses from us.
+void supervisor::parts::part_with_store() {
+  auto const names = options.inherited.names();
+  options.inherited = {};
+  if (names.empty() || !service_manager::keeps_descriptors()) return;
+  for (auto const& name : names) (void)service_manager::forget(std::string(store_prefix) + name);
+  service_manager::catch_up();
 }
 
 void supervisor::parts::part_with_strangers() {
@@ -129,6 +139,7 @@ snapshot supervisor::parts::describe_now(state const& s, std::vector<fact> const
   releases->keep(now, with);
   instances->keep(now, with);
   tells->keep(now);
+  now.strangers = !strangers.empty();
   now.experiment = experiment;
   now.before_experiment = to_kept(before_experiment);
   for (auto const& f : untold)

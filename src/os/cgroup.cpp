@@ -165,6 +165,11 @@ result<generation_cgroup> generation_cgroup::create(std::string const& parent, s
   return generation_cgroup(std::move(path));
 }
 
+bool generation_cgroup::holds(pid_t pid) const {
+  auto theirs = cgroup_of(pid);
+  return theirs && (*theirs == path_ || theirs->starts_with(path_ + "/"));
+}
+
 result<unique_fd> generation_cgroup::open_processes() const {
   std::string path = path_ + "/cgroup.procs";
   unique_fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));

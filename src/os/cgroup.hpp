@@ -38,6 +38,9 @@ class generation_cgroup {
 
   std::string const& path() const noexcept { return path_; }
 
+  // Whether a process lives in it or below it.
+  bool holds(pid_t) const;
+
   // cgroup.procs, open for writing: who writes "0" to it moves in.
   result<unique_fd> open_processes() const;
 

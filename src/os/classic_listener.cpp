@@ -48,10 +48,11 @@ result<std::unique_ptr<steered_listener>> classic_listener::adopt(listener_setti
                                                                   inherited_group left) {
   std::unique_ptr<classic_listener> made(new classic_listener(std::move(settings), sticky_seed));
   made->take_slots(std::move(left.slots));
-  bool known = std::ranges::all_of(
-      left.order, [&](auto i) { return i < classic_slots && static_cast<bool>(made->slots_[i].socket); });
-  if (!known || left.order.empty()) return plain_failure("its sockets did not come");
-  made->order_ = std::move(left.order);
+  made->order_ = left.order;
+  // A socket that nobody else held left the group when the predecessor died.
+  for (auto i : left.order)
+    if (i >= classic_slots || !made->slots_[i].socket) made->leaves(i);
+  if (made->order_.empty()) return plain_failure("its sockets did not come");
   return made;
 }
 

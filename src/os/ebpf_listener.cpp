@@ -92,6 +92,7 @@ void ebpf_listener::describe(group_view& seen) const {
   seen.anchor = anchor_.get();
   auto all = program_.descriptors();
   seen.program.assign(all.begin(), all.end());
+  seen.program_id = program_.id();
 }
 
 // ---- slots

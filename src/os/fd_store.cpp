@@ -46,9 +46,9 @@ bool is_safe_to_poll(int fd) {
 
 }  // namespace
 
-result<std::unique_ptr<fd_store>> fd_store::create(loop& on, descriptor_disposer& dispose,
-                                                   std::uint32_t most) {
-  std::unique_ptr<fd_store> made(new fd_store(dispose, most));
+result<std::unique_ptr<fd_store>> fd_store::create(loop& on, descriptor_disposer& dispose, std::uint32_t most,
+                                                   std::function<void()> dropped) {
+  std::unique_ptr<fd_store> made(new fd_store(dispose, most, std::move(dropped)));
   auto watch =
       hangup_watch::create(on, hangup::both_ways, [raw = made.get()](auto key) { raw->hung_up(key); });
   if (!watch) return std::unexpected(std::move(watch).error().during("creating a descriptor store"));
@@ -99,6 +99,7 @@ void fd_store::hung_up(std::uint64_t key) {
   if (one == kept_.end()) return;
   dispose_.dispose(std::move(one->fd));
   kept_.erase(one);
+  dropped_();
 }
 
 std::vector<fd_store::entry> fd_store::entries() const {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,8 +30,10 @@ class fd_store {
     store_polling polling = store_polling::until_hangup;
   };
 
-  // Keeps at most `most` descriptors; 0 keeps none. `dispose` outlives the store.
-  static result<std::unique_ptr<fd_store>> create(loop& on, descriptor_disposer& dispose, std::uint32_t most);
+  // Keeps at most `most` descriptors; 0 keeps none. `dispose` outlives the store. `dropped` is called after
+  // one that hung up was.
+  static result<std::unique_ptr<fd_store>> create(
+      loop& on, descriptor_disposer& dispose, std::uint32_t most, std::function<void()> dropped = [] {});
   ~fd_store();  // everything left goes to the disposer
   fd_store(fd_store const&) = delete;
   fd_store& operator=(fd_store const&) = delete;
@@ -61,11 +64,13 @@ class fd_store {
     store_polling polling = store_polling::until_hangup;
   };
 
-  fd_store(descriptor_disposer& dispose, std::uint32_t most) : dispose_(dispose), most_(most) {}
+  fd_store(descriptor_disposer& dispose, std::uint32_t most, std::function<void()> dropped)
+      : dispose_(dispose), most_(most), dropped_(std::move(dropped)) {}
   void hung_up(std::uint64_t key);
 
   descriptor_disposer& dispose_;
   std::uint32_t most_;
+  std::function<void()> dropped_;
   std::uint64_t next_key_ = 0;
   std::vector<kept> kept_;
   std::unique_ptr<hangup_watch> watch_;

@@ -170,6 +170,12 @@ void service_manager::send_all() {
   }
 }
 
+void service_manager::catch_up() {
+  constexpr std::uint64_t patience = 5'000'000;  // µs
+  send_all();
+  (void)::sd_notify_barrier(0, patience);
+}
+
 bool service_manager::has_sent_all() { return to_manager().is_empty(); }
 
 bool service_manager::keeps_descriptors() {

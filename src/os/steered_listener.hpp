@@ -70,6 +70,7 @@ class steered_listener {
     std::vector<std::uint32_t> order;
     std::optional<int> anchor;
     std::vector<int> program;
+    std::uint32_t program_id = 0;  // of this program; a new one has another
   };
   group_view group() const;
   virtual ~steered_listener() = default;

@@ -48,6 +48,7 @@ result<steering> steering::create(socket_type type) {
   if (status < 0) return bpf_failure("loading the steering program", status);
   steering made;
   made.program_ = unique_fd(loaded.program);
+  made.id_ = steering_program_id(loaded.program);
   made.sockets_ = unique_fd(loaded.sockets);
   made.pages_ = unique_fd(loaded.pages);
   made.current_ = unique_fd(loaded.current);
@@ -138,6 +139,7 @@ result<steering> steering::adopt(std::array<unique_fd, descriptor_count> descrip
     return plain_failure("the adopted steering program has layout " + std::to_string(page.layout) +
                          ", this handoffd knows " + std::to_string(steering_layout_version));
   steering adopted;
+  adopted.id_ = steering_program_id(program.get());
   adopted.program_ = std::move(program);
   adopted.sockets_ = std::move(sockets);
   adopted.pages_ = std::move(pages);

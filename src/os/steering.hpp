@@ -58,6 +58,9 @@ class steering {
   static constexpr std::size_t descriptor_count = 6;
   std::array<int, descriptor_count> descriptors() const;
 
+  // Which program it is among all that are loaded; 0: not known.
+  std::uint32_t id() const { return id_; }
+
   // Takes over what another one left: traffic goes on as it was divided, until apply(). Fails when they are
   // no such program and maps, or those of another layout; they are closed then.
   static result<steering> adopt(std::array<unique_fd, descriptor_count> descriptors);
@@ -71,6 +74,7 @@ class steering {
   unique_fd current_;
   unique_fd counts_;
   unique_fd flows_;
+  std::uint32_t id_ = 0;
   std::uint32_t page_ = 0;  // the one that is current
 };
 

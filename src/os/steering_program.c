@@ -70,6 +70,11 @@ int steering_program_check(struct steering_program const* loaded) {
   return status;
 }
 
+uint32_t steering_program_id(int program) {
+  struct bpf_prog_info info;
+  return describe(program, &info, sizeof info) == 0 ? info.id : 0;
+}
+
 static int on_element(int command, int map, uint32_t const* key, uint64_t value) {
   union bpf_attr attributes;
   memset(&attributes, 0, sizeof attributes);

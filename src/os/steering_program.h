@@ -28,6 +28,9 @@ int steering_program_load(uint32_t flows, struct steering_program* loaded);
 // not.
 int steering_program_check(struct steering_program const* loaded);
 
+// The number that the kernel gives a loaded program; 0 when it does not tell.
+uint32_t steering_program_id(int program);
+
 int steering_map_write(int map, uint32_t key, void const* value);
 // `value` has room for what the map holds at `key`.
 int steering_map_read(int map, uint32_t key, void* value);

@@ -154,6 +154,7 @@ struct snapshot {
   rollout_number experiment{};
   std::map<generation_number, kept_count> before_experiment;
   std::vector<kept_verdict> untold;
+  bool strangers = false;            // of a predecessor's are told to end
   std::vector<instance_id> parting;  // about to be asked to leave or killed when this was written
   bool ready_told = false;           // to systemd
   std::uint64_t sequence = 0;        // of the last event told

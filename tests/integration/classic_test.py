@@ -123,19 +123,35 @@ class Switching(Unprivileged):
             self.assertIn(b"X-Handoff-Generation:", waiting.recv(4096))
 
 
+class Survival(Unprivileged):
+    def test_a_socket_that_only_handoffd_held_is_no_obstacle(self):
+        port = harness.free_port(socket.SOCK_DGRAM)
+        self.address = f"udp://127.0.0.1:{port}"
+        s = self.supervise(self.demos(rest=rollout(drain="1s")))
+        s.upgrade()
+        pids = s.pids()
+        for _ in range(2):
+            s.die()
+            s.start(until=None)
+            self.assertEqual(s.pids(), pids)
+        s.upgrade()
+
+
 class Room(Unprivileged):
     # It stays until it is killed.
     DEAF = "signal.signal(signal.SIGTERM, lambda *_: None)"
 
     def test_a_third_generation_waits_for_the_one_that_drains(self):
-        s = self.supervise(self.puppets(self.DEAF, rest=rollout(drain="2s")))
-        s.write(self.puppets(rest=rollout(drain="2s")))
+        s = self.supervise(self.puppets(self.DEAF, rest=rollout(drain="1h")))
+        deaf = s.pids()
+        s.write(self.puppets(rest=rollout()))
         s.upgrade(until=None)
         mark = s.events.mark()
         number = s.call("Upgrade")["rollout"]
         self.assertIn("waiting for a generation to drain",
                       s.events.wait("stage", since=mark, rollout=number)["text"])
         self.assertEqual(self.shares(20), {2: 20})
+        os.kill(deaf[0], signal.SIGKILL)
         s.events.wait("gone", generation=1)
         s.events.wait("verdict", rollout=number, verdict="promoted")
         self.assertEqual(self.shares(20), {3: 20})

@@ -145,7 +145,7 @@ class Shortage(puppet.TestCase):
     def test_without_descriptors_a_launch_fails_as_an_event_and_all_else_goes_on(self):
         s = self.limited(self.demos(), resource.RLIMIT_NOFILE, 64, 64)
         pids = s.pids()
-        s.write(self.demos(service="instances = 40", rest='[ready]\ntimeout = "500ms"\n' + puppet.BRISK))
+        s.write(self.demos(service="instances = 40", rest='[ready]\ntimeout = "3s"\n' + puppet.BRISK))
         reason = s.upgrade("rolled_back")["reason"]
         self.assertIn("Too many open files", reason)
         self.assert_live_untouched(s, pids)
@@ -155,13 +155,13 @@ class Shortage(puppet.TestCase):
 
     def test_launches_that_fail_again_and_again_leave_no_cgroup_behind(self):
         own = self.own_cgroup()
-        limit = (f"import os, resource, sys\nopen({own + '/cgroup.procs'!r}, 'w').write('0')\n"
+        limit = (f"import os, resource, sys\n{self.move_to(own)}\n"
                  "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\nos.execv(sys.argv[1], sys.argv[1:])")
         s = harness.Supervisor(self, self.demos(), wrapper=[harness.PYTHON, "-c", limit])
         cgroups = next(os.walk(own))[1]
         self.assertEqual(len(cgroups), 1)
         pids = s.pids()
-        s.write(self.demos(service="instances = 40", rest='[ready]\ntimeout = "500ms"\n' + puppet.BRISK))
+        s.write(self.demos(service="instances = 40", rest='[ready]\ntimeout = "3s"\n' + puppet.BRISK))
         self.assertIn("Too many open files", s.upgrade("rolled_back")["reason"])
         self.assert_live_untouched(s, pids)
         harness.poll_until(lambda: next(os.walk(own))[1] == cgroups, "no cgroup more than before")
@@ -178,6 +178,29 @@ class Shortage(puppet.TestCase):
             self.skipTest(f"no cgroup of version 2 to write to: {e}")
         self.addCleanup(os.rmdir, path)
         return path
+
+    @staticmethod
+    def move_to(cgroup):
+        return f"open({cgroup + '/cgroup.procs'!r}, 'w').write('0')"
+
+    def test_a_main_process_is_known_by_its_cgroup(self):
+        wrapper = [harness.PYTHON, "-c", f"import os, sys\n{self.move_to(self.own_cgroup())}\n"
+                                         "os.execv(sys.argv[1], sys.argv[1:])"]
+        without_environment = """
+pid = os.fork()
+if pid == 0: os.execve("/bin/sleep", ["sleep", "86399"], {})
+while open(f"/proc/{pid}/environ").read(): pass
+notify(f"MAINPID={pid}")
+"""
+        s = harness.Supervisor(self, self.puppets(without_environment), wrapper=wrapper)
+        harness.poll_until(lambda: harness.children(self.first_of(s)) == s.pids(), "the child to be the main process")
+        os.kill(s.pids()[0], signal.SIGKILL)
+        s.events.wait("instance_restarting", generation=1)
+        self.assertEqual(s.stop(), 0)
+
+    @staticmethod
+    def first_of(s):
+        return next(iter(harness.children(s.process.pid)))
 
     def test_without_descriptors_new_listeners_are_refused(self):
         s = self.limited(self.demos(), resource.RLIMIT_NOFILE, 64, 64)

@@ -167,6 +167,10 @@ class Store(puppet.TestCase):
         """`passed` are names and sockets of socket units, which the successor gets beside the store."""
         if settle:
             self.settle(s)
+        self.restart(s, passed)
+        self.settle(s)
+
+    def restart(self, s, passed):
         s.process.kill()
         s.process.wait()
         s.events.connection.close()
@@ -183,7 +187,6 @@ class Store(puppet.TestCase):
         harness.poll_until(lambda: s.process.poll() is not None or s._answers(), "the control socket")
         self.assertIsNone(s.process.poll(), s.log_text())
         s.events = harness.Events(s.socket)
-        self.settle(s)
 
     def reexec(self, s):
         s.call("Reexec")
@@ -257,6 +260,35 @@ class Store(puppet.TestCase):
         s.start(until=None)
         self.assertEqual((s.pids(), manager.names()), (pids, []))
 
+    def test_what_socket_units_pass_is_found_again_without_a_store(self):
+        self.manager = Manager(self)
+        s = harness.Supervisor(self, self.demos(), environment={"NOTIFY_SOCKET": self.manager.address})
+        with socket.create_server(("127.0.0.1", 0)) as asked:
+            passed = [("asked", asked.fileno())]
+            self.restart(s, passed)
+            s.write(self.demos() + '[[listener]]\nname = "asked"\nfrom = "systemd"\n')
+            s.upgrade()
+            for pid in s.left_behind():  # with handoffd, as systemd does that knows nothing of KillMode=process
+                os.kill(pid, signal.SIGKILL)
+            self.restart(s, passed)
+            harness.poll_until(lambda: None not in s.pids() and s.pids(), "a new instance")
+            self.assertEqual([one["name"] for one in s.status()["listeners"]], ["l0", "asked"])
+            self.assertEqual(puppet.ask(asked.getsockname()[1]), 2)
+
+    def test_what_hung_up_leaves_the_store(self):
+        s = self.supervisor(instances=1)
+        s.write(self.puppets(service="fd-store-max = 10"))
+        s.upgrade()
+
+        def stored():
+            return [name for name in self.manager.names() if name.startswith("handoff.store.")]
+
+        self.tell("ours, theirs = socket.socketpair()\nnotify('FDSTORE=1\\nFDNAME=x', fds=[ours.fileno()])\nours.close()",
+                  generation=2)
+        harness.poll_until(stored, "it to be stored")
+        self.tell("theirs.close()", generation=2)
+        harness.poll_until(lambda: not stored(), "it to leave")
+
     def test_the_memory_is_never_away(self):
         s = self.supervisor(instances=1)
         inodes = set()
@@ -267,6 +299,18 @@ class Store(puppet.TestCase):
                               if m.get("FDNAME") == "handoff.memory" and "FDSTOREREMOVE" in m])
             inodes |= {os.fstat(fd).st_ino for name, fd in self.manager.store if name == "handoff.memory"}
         self.assertEqual(len(inodes), 1)
+
+    def test_a_store_whose_memory_cannot_be_read_is_emptied(self):
+        s = self.supervisor()
+        before = s.pids()
+        self.settle(s)
+        os.ftruncate(dict(self.manager.store)["handoff.memory"], 0)
+        self.die_and_come_back(s, settle=False)
+        harness.poll_until(lambda: len(s.pids()) == 2 and not {None, *before} & set(s.pids()), "new instances")
+        self.assertIn("it is cut short", s.log_text())
+        s.upgrade()
+        self.die_and_come_back(s)
+        self.assertEqual(s.status()["live"], 2)
 
     def test_sockets_of_one_name_that_nobody_asked_for_stay_apart(self):
         s = self.supervisor(instances=1)
@@ -284,7 +328,7 @@ class Store(puppet.TestCase):
         with open(s.configuration, "a") as f:
             f.write('[[listener]]\nname = "asked"\nfrom = "systemd"\n')
         s.upgrade()  # the store does not take what it has for another name, and forgets that: it is passed again
-        self.assertEqual(unclaimed(), ["extra", "extra"])
+        harness.poll_until(lambda: unclaimed() == ["extra", "extra"], "what is stored by its own name alone")
         another = socket.create_server(("127.0.0.1", 0))
         self.die_and_come_back(s, passed=passed + [("asked", another.fileno())], settle=False)
         s.upgrade()

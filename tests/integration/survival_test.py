@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import time
 
@@ -132,7 +133,8 @@ class Survival(puppet.TestCase):
         self.assertEqual(s.status()["live"], 2 + 2)
 
     def test_while_the_candidate_starts(self):
-        s = self.supervisor("--start-delay", "1000", instances=1)
+        s = self.supervisor(instances=1)
+        s.write(self.demos("--never-ready"))
         rollout = s.call("Upgrade")["rollout"]
         s.events.wait("instance_started", generation=2)
         self.succeed(s)
@@ -152,7 +154,7 @@ class Survival(puppet.TestCase):
         self.assertEqual(s.status()["live"], 2)
 
     def test_while_the_old_one_drains(self):
-        s = self.supervisor("--ignore-drain", drain="500ms", instances=1)
+        s = self.supervisor("--ignore-drain", drain="5s", instances=1)
         s.upgrade(until=None)
         self.assertEqual(len(s.left_behind()), 2)
         self.succeed(s)
@@ -239,6 +241,37 @@ class Survival(puppet.TestCase):
         self.assertEqual(s.left_behind(), [])
         self.assertEqual([n for n in os.listdir(os.path.dirname(s.socket)) if n.endswith(".memory")], [])
         s.start()
+
+    def test_killed_while_it_stopped_the_next_start_is_a_start(self):
+        s = self.supervisor("--ignore-drain", drain="1h", instances=1)
+        s.signal(signal.SIGTERM)
+        harness.poll_until(lambda: s.status()["state"] == "stopping", "the stop")
+        s.die()
+        for pid in s.left_behind():
+            os.kill(pid, signal.SIGKILL)
+        s.start()
+        self.assert_runs_what_it_says(s)
+
+    def test_a_log_that_cannot_be_written_any_more_is_no_obstacle(self):
+        logs = self.path("logs")
+        s = self.supervisor(extra=f'[log]\nfile = "{logs}/web.log"\n')
+        pids = s.pids()
+        s.die()
+        shutil.rmtree(logs)
+        open(logs, "w", encoding="ascii").close()
+        s.start(until=None)
+        self.assertEqual(s.pids(), pids)
+        self.assertIn(f"{logs}/web.log", s.log_text())
+
+    def test_a_slot_that_nobody_held_is_opened_again(self):
+        extra = '[restart]\nbackoff = "1s..1s"\n[rollout]\nstrategy = "blue-green"\nauto-promote = true\nstandby = "1h"\n'
+        s = self.supervisor(instances=1, extra=extra)
+        s.upgrade(until=None)
+        os.kill(s.pids()[0], signal.SIGKILL)
+        s.events.wait("instance_restarting", generation=2)
+        s.die()
+        s.start(until=None)
+        self.assertEqual(puppet.ask(self.port), 2)
 
     def test_what_nobody_remembers_is_told_to_end(self):
         s = self.supervisor()

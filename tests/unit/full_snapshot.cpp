@@ -348,6 +348,7 @@ snapshot full_snapshot() {
           .experiment = rollout_number{5},
           .before_experiment = {{live, {10, 20}}},
           .untold = {{rollout_number{4}, live, {verdict_kind::rolled_back, "aborted"}}},
+          .strangers = true,
           .parting = {{old_one, 3, 2}},
           .ready_told = true,
           .sequence = UINT64_MAX,

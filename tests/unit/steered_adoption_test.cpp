@@ -43,8 +43,11 @@ TEST_CASE("a group goes on, whatever of it did not come") {
   require(predecessor->apply(canary(10'000)));
   auto early = clients(20, *predecessor);
   CHECK(comes_to(*predecessor, g2, 20));
+  auto const program = predecessor->group().program_id;
+  CHECK(program != 0);
 
   auto l = successor_of(std::move(predecessor), what);
+  CHECK((l->group().program_id == program) == (what == lost::nothing || what == lost::anchor));
   CHECK(waiting(*l, g1) == 0);
   CHECK(waiting(*l, g2) == 20);  // what waited goes on waiting
   require(l->apply(canary(10'000)));
@@ -121,23 +124,32 @@ TEST_CASE("a group of which no slot came is opened anew behind the anchor") {
   CHECK(comes_to(*l, g1, 5));
 }
 
-TEST_CASE("a classic group goes on with all of its sockets, and with fewer not at all") {
+TEST_CASE("a classic group goes on with the sockets that somebody held") {
+  bool all_came = GENERATE(true, false);
   auto predecessor = open_steered(steered_tcp(), {g1, g2}, steering_method::classic);
   require(predecessor->apply(canary(10'000)));
   auto settings = predecessor->settings();
-  auto fewer = copies_of(*predecessor, lost::nothing);
-  fewer.slots.pop_back();
-  auto refused = steered_listener::adopt(settings, 7, steering_method::classic, std::move(fewer));
+  auto left = copies_of(*predecessor, lost::nothing);
+  if (!all_came) left.slots.erase(left.slots.begin());
+  predecessor.reset();
+  auto adopted = steered_listener::adopt(settings, 7, steering_method::classic, std::move(left));
+  REQUIRE(adopted);
+  auto& l = **adopted;
+  auto early = clients(10, l);
+  CHECK(comes_to(l, g2, 10));
+  if (!all_came) require(l.add(g1));
+  require(l.apply(canary(0)));
+  auto late = clients(10, l);
+  CHECK(comes_to(l, g1, 10));
+  CHECK(waiting(l, g2) == 10);
+}
+
+TEST_CASE("a classic group of which no socket came is none") {
+  auto predecessor = open_steered(steered_tcp(), {g1, g2}, steering_method::classic);
+  auto left = copies_of(*predecessor, lost::nothing);
+  left.slots.clear();
+  auto refused =
+      steered_listener::adopt(predecessor->settings(), 7, steering_method::classic, std::move(left));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().message() == "adopting 'http': its sockets did not come");
-  auto unordered = copies_of(*predecessor, lost::nothing);
-  unordered.order = {0, 7};
-  CHECK_FALSE(steered_listener::adopt(settings, 7, steering_method::classic, std::move(unordered)));
-
-  auto l = successor_of(std::move(predecessor), lost::nothing);
-  auto early = clients(10, *l);
-  CHECK(comes_to(*l, g2, 10));
-  require(l->apply(canary(0)));
-  auto late = clients(10, *l);
-  CHECK(comes_to(*l, g1, 10));
 }
