@@ -11,9 +11,12 @@ namespace handoff {
 
 namespace {
 
-// By its cookie, since a slot may change its owner and an anchor its socket.
+// By its cookie, since a slot may change its owner and an anchor its socket. Where the kernel does not tell
+// that, at least two that are open now have two names.
 descriptor_name add_socket(manifest& to, std::string const& listener, int fd) {
-  return to.add(listener + ".socket." + std::to_string(cookie_of(fd)), fd);
+  auto const cookie = cookie_of(fd);
+  std::string const which = cookie != 0 ? std::to_string(cookie) : "0." + std::to_string(fd);
+  return to.add(listener + ".socket." + which, fd);
 }
 
 void keep_group(steered_listener const& group, std::string const& name, kept_listener& to, manifest& with) {
@@ -40,12 +43,10 @@ inherited_group take_group(kept_listener const& kept, inherited_descriptors& fro
   return left;
 }
 
-// Those whose sockets nobody held any more: who is to be launched again needs them.
-result<> open_missing_slots(kept_listener const& kept, steered_listener& of) {
-  for (auto const& s : kept.slots) {
-    bool needed = s.owner != no_generation && !s.shut && !s.retired && !of.fd(s.owner);
-    if (auto added = needed ? of.add(s.owner) : result<>(); !added) return added;
-  }
+// Of a listener that nobody held any more: who is to be launched again needs them.
+result<> open_slots(kept_listener const& kept, steered_listener& of) {
+  for (auto const& s : kept.slots)
+    if (auto added = s.owner == no_generation || s.shut ? result<>() : of.add(s.owner); !added) return added;
   return {};
 }
 
@@ -62,7 +63,8 @@ result<door> open_door(kept_listener const& kept, std::uint32_t sticky_seed, inh
   auto made = lost ? steered_listener::open(kept.settings, sticky_seed, method)
                    : steered_listener::adopt(kept.settings, sticky_seed, method, std::move(group));
   if (!made) return std::unexpected(std::move(made).error());
-  if (auto added = open_missing_slots(kept, **made); !added) return std::unexpected(std::move(added).error());
+  if (auto added = lost ? open_slots(kept, **made) : result<>(); !added)
+    return std::unexpected(std::move(added).error());
   return door(std::move(*made), kept.why);
 }
 
@@ -110,6 +112,22 @@ result<> listener_table::adopt(kept_listeners const& left, inherited_descriptors
   }
   for (auto const& one : left.unclaimed)
     if (auto fd = from.take(one.descriptor)) adopted_.push_back({one.name, std::move(fd)});
+  return {};
+}
+
+// A socket that an instance has would go on in the kernel beside one that nobody accepts from.
+result<> listener_table::open_missing_slots(kept_listeners const& left,
+                                            std::function<bool(generation_number)> const& runs) {
+  for (auto const& l : left.open) {
+    auto* group = entries_.at(l.number).way_in.steered();
+    for (auto const& s : l.slots) {
+      bool missing =
+          group != nullptr && s.owner != no_generation && !s.shut && !s.retired && !group->fd(s.owner);
+      if (!missing || runs(s.owner)) continue;
+      if (auto added = group->add(s.owner); !added) return added;
+      watch_slot(l.number, s.owner);
+    }
+  }
   return {};
 }
 

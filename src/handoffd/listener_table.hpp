@@ -46,6 +46,8 @@ class listener_table final : public traffic {
   // For a successor; and what a successor does first, instead of configure().
   void keep(kept_listeners&, manifest&) const;
   result<> adopt(kept_listeners const&, inherited_descriptors&);
+  // Slots that died with a predecessor, of generations none of whose instances `runs`.
+  result<> open_missing_slots(kept_listeners const&, std::function<bool(generation_number)> const& runs);
   void remove_slots_but(std::vector<generation_number> const& known);
 
   // How long a leaving generation's queue may stand still.

@@ -45,6 +45,11 @@ result<> supervisor::parts::adopt_staff() {
   snapshot const& left = *options.left;
   if (auto adopted = releases->adopt(left, options.inherited); !adopted) return adopted;
   if (auto adopted = instances->adopt(left, options.inherited); !adopted) return adopted;
+  auto runs = [&](generation_number g) {
+    return std::ranges::any_of(left.instances,
+                               [&](auto const& i) { return i.id.generation == g && instances->has(i.id); });
+  };
+  if (auto opened = listeners->open_missing_slots(left.listeners, runs); !opened) return opened;
   experiment = left.experiment;
   for (auto const& [g, c] : left.before_experiment) before_experiment[g] = {c.connections, c.datagrams};
   std::vector<generation_number> known;

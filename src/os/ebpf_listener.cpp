@@ -69,7 +69,9 @@ result<> ebpf_listener::replace_program() {
     if (!s.socket || s.shut) continue;
     auto listens = is_tcp() ? is_listening(s.socket.get()) : true;
     if (!listens) return std::unexpected(std::move(listens).error());
-    if (*listens && !program_.is_placed(i)) done = place_again(i);
+    auto placed = program_.is_placed(i);
+    if (!placed) return std::unexpected(std::move(placed).error());
+    if (*listens && !*placed) done = place_again(i);
   }
   return done;
 }
@@ -118,13 +120,17 @@ result<> ebpf_listener::take_slot(std::uint32_t index) {
 }
 
 result<> ebpf_listener::place(std::uint32_t index) {
-  if (!any_placed()) anchor_exposed_ = true;
+  auto any = any_placed();
+  if (!any) return std::unexpected(std::move(any).error());
+  if (!*any) anchor_exposed_ = true;
   return program_.place(index, slots_[index].socket.get());
 }
 
 result<> ebpf_listener::open_again(std::uint32_t index) {
   auto open = listen_on(slots_[index].socket.get(), settings_);
-  if (open && !program_.is_placed(index)) open = place(index);
+  auto placed = program_.is_placed(index);
+  if (open && !placed) open = std::unexpected(placed.error());
+  if (open && !*placed) open = place(index);
   if (open && anchor_exposed_) open = empty_anchor();
   return open;
 }
@@ -162,9 +168,10 @@ std::optional<slot_counts> ebpf_listener::counts(generation_number who) const {
   return found ? std::optional(*found) : std::nullopt;
 }
 
-bool ebpf_listener::any_placed() const {
+result<bool> ebpf_listener::any_placed() const {
   for (std::uint32_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].owner != no_generation && program_.is_placed(i)) return true;
+    if (slots_[i].owner == no_generation) continue;
+    if (auto placed = program_.is_placed(i); !placed || *placed) return placed;
   }
   return false;
 }
@@ -172,7 +179,7 @@ bool ebpf_listener::any_placed() const {
 bool ebpf_listener::intact() const {
   pollfd anchor{anchor_.get(), POLLIN, 0};
   bool got_something = ::poll(&anchor, 1, 0) > 0;
-  return !got_something || anchor_exposed_ || !any_placed();
+  return !got_something || anchor_exposed_ || !any_placed().value_or(true);
 }
 
 // ---- keeping it in order
@@ -181,8 +188,10 @@ result<> ebpf_listener::listen_again() const {
   auto done = listen_on(anchor_.get(), settings_);
   for (std::uint32_t i = 0; i < slots_.size(); ++i) {
     auto const& s = slots_[i];
-    bool open = s.owner != no_generation && !s.shut && program_.is_placed(i);
-    if (done && open) done = listen_on(s.socket.get(), settings_);
+    if (!done || s.owner == no_generation || s.shut) continue;
+    auto placed = program_.is_placed(i);
+    if (!placed) return std::unexpected(std::move(placed).error());
+    if (*placed) done = listen_on(s.socket.get(), settings_);
   }
   return done;
 }
@@ -193,7 +202,9 @@ result<> ebpf_listener::after_split() { return anchor_exposed_ ? empty_anchor() 
 // they would end in the anchor after all if the same socket listened again (measured). The descriptor stays
 // the same.
 result<> ebpf_listener::empty_anchor() {
-  if (!any_placed()) return {};
+  auto any = any_placed();
+  if (!any) return std::unexpected(std::move(any).error());
+  if (!*any) return {};
   if (is_tcp()) {
     auto fresh = open_member();
     if (!fresh) return std::unexpected(std::move(fresh).error());

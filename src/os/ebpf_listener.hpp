@@ -42,7 +42,7 @@ class ebpf_listener final : public steered_listener {
   result<> take_slot(std::uint32_t index);
   result<> place(std::uint32_t index);
   result<> empty_anchor();
-  bool any_placed() const;
+  result<bool> any_placed() const;
 
   steering program_;
   unique_fd anchor_;

@@ -76,9 +76,12 @@ result<> steering::place(std::uint32_t slot, int fd) {
   return {};
 }
 
-bool steering::is_placed(std::uint32_t slot) const {
+result<bool> steering::is_placed(std::uint32_t slot) const {
   std::uint64_t cookie = 0;
-  return steering_map_read(sockets_.get(), slot, &cookie) == 0;
+  int status = steering_map_read(sockets_.get(), slot, &cookie);
+  if (status < 0 && status != -ENOENT)
+    return bpf_failure("asking whether slot " + std::to_string(slot) + " is empty", status);
+  return status == 0;
 }
 
 result<> steering::clear(std::uint32_t slot) {

@@ -41,7 +41,7 @@ class steering {
   result<> place(std::uint32_t slot, int fd);
 
   // Whether a socket is in the slot.
-  bool is_placed(std::uint32_t slot) const;
+  result<bool> is_placed(std::uint32_t slot) const;
 
   // Empties a slot; one that is empty already is fine.
   result<> clear(std::uint32_t slot);
