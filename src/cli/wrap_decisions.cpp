@@ -1,5 +1,7 @@
 #include "wrap_decisions.hpp"
 
+#include <strings.h>
+
 #include <algorithm>
 #include <array>
 
@@ -62,11 +64,15 @@ std::string wrapper::written_value(std::string const& name) const {
   return value;
 }
 
-// parse_boolean() of systemd.
+// As systemd reads it: in any case of letters, and what is neither changes nothing.
 bool wrapper::is_on(std::string const& name) const {
-  constexpr std::array<std::string_view, 6> words{"1", "yes", "y", "true", "t", "on"};
-  auto last = std::ranges::find(unit_.written.rbegin(), unit_.written.rend(), name, &directive::name);
-  return last != unit_.written.rend() && std::ranges::find(words, last->value) != words.end();
+  constexpr std::array on{"1", "yes", "y", "true", "t", "on"}, off{"0", "no", "n", "false", "f", "off"};
+  bool is = false;
+  for (auto const& d : unit_.written) {
+    auto says = [&](char const* word) { return ::strcasecmp(d.value.c_str(), word) == 0; };
+    if (d.name == name) is = std::ranges::any_of(on, says) || (is && std::ranges::none_of(off, says));
+  }
+  return is;
 }
 
 bool wrapper::is_told(std::string const& name) const {

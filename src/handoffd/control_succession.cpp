@@ -25,13 +25,15 @@ result<std::unique_ptr<control_service>> control_service::adopt(loop& on, std::s
                                                                 control_settings const& settings, backend b,
                                                                 snapshot const& left,
                                                                 inherited_descriptors& from) {
-  auto listening = from.take(left.control);
-  auto file = look_at_socket_file(path);
-  if (!listening || !file) return open(on, path, settings, std::move(b));
   auto group = group_of(settings);
   if (!group) b.warn(group.error().message() + ": nobody is of it");
-  auto made = serve(on, {std::move(listening), owned_socket_file(path, file->identity)}, settings,
-                    std::move(b), group.value_or(std::nullopt));
+  auto passed = from.take(left.control);
+  auto file = look_at_socket_file(path);
+  auto listening = passed && file ? result<control_listener>(control_listener{
+                                        std::move(passed), owned_socket_file(path, file->identity)})
+                                  : listen_for_control(path, group.value_or(std::nullopt));
+  if (!listening) return std::unexpected(std::move(listening.error()));
+  auto made = serve(on, std::move(*listening), settings, std::move(b), group.value_or(std::nullopt));
   if (!made) return made;
   for (auto const& kept : left.clients) {
     auto connection = from.take(kept.connection);

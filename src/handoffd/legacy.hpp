@@ -27,7 +27,8 @@ struct legacy {
 result<legacy> receive_legacy();
 
 // From the file that a predecessor without systemd kept, with the listeners that what it started holds, be it
-// a worker alone. Nothing when there is none, or one of an earlier boot. Fails when that cannot be told now.
+// a worker alone. Nothing when there is none, or one of an earlier boot, or that others may have written, or
+// of one that stopped until nobody was left. Fails when that cannot be told now.
 result<> find_legacy(legacy&, std::string const& runtime_directory, std::string const& service);
 
 // For a trial run: whether we could go on from the snapshot in `fd`.

@@ -117,13 +117,13 @@ result<> listener_table::adopt(kept_listeners const& left, inherited_descriptors
 
 // A socket that an instance has would go on in the kernel beside one that nobody accepts from.
 result<> listener_table::open_missing_slots(kept_listeners const& left,
-                                            std::function<bool(generation_number)> const& runs) {
+                                            std::function<bool(generation_number)> const& is_needed) {
   for (auto const& l : left.open) {
     auto* group = entries_.at(l.number).way_in.steered();
     for (auto const& s : l.slots) {
       bool missing =
           group != nullptr && s.owner != no_generation && !s.shut && !s.retired && !group->fd(s.owner);
-      if (!missing || runs(s.owner)) continue;
+      if (!missing || !is_needed(s.owner)) continue;
       if (auto added = group->add(s.owner); !added) return added;
       watch_slot(l.number, s.owner);
     }

@@ -46,8 +46,9 @@ class listener_table final : public traffic {
   // For a successor; and what a successor does first, instead of configure().
   void keep(kept_listeners&, manifest&) const;
   result<> adopt(kept_listeners const&, inherited_descriptors&);
-  // Slots that died with a predecessor, of generations none of whose instances `runs`.
-  result<> open_missing_slots(kept_listeners const&, std::function<bool(generation_number)> const& runs);
+  // Slots that died with a predecessor, of generations that need one to be launched again. None of their
+  // instances may run.
+  result<> open_missing_slots(kept_listeners const&, std::function<bool(generation_number)> const& is_needed);
   void remove_slots_but(std::vector<generation_number> const& known);
 
   // How long a leaving generation's queue may stand still.

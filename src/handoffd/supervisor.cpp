@@ -185,7 +185,8 @@ result<> supervisor::parts::listen_to_signals() {
       {SIGINT, stop},
       {SIGUSR1,
        [this] {
-         auto reopened = log->reopen();
+         auto reopened = log->follow(releases->current().log);
+         if (reopened) reopened = log->reopen();
          write(log_level::info, reopened ? "log reopened" : reopened.error().message());
        }},
       {SIGCHLD, [this] { child_ended(); }},

@@ -85,6 +85,7 @@ struct supervisor::parts {
   result<> find_strangers();
   result<> part_with_leftovers();
   void part_with_strangers();
+  void await_strangers();
   void part_with_store();
   snapshot describe_now(state const&, std::vector<fact> const& untold, manifest&) const;
   std::optional<std::string> begin_reexec();

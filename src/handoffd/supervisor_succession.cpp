@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <handoffd/second_try.hpp>
 #include <handoffd/supervisor_parts.hpp>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,16 +46,19 @@ result<> supervisor::parts::adopt_staff() {
   snapshot const& left = *options.left;
   if (auto adopted = releases->adopt(left, options.inherited); !adopted) return adopted;
   if (auto adopted = instances->adopt(left, options.inherited); !adopted) return adopted;
-  auto runs = [&](generation_number g) {
-    return std::ranges::any_of(left.instances,
-                               [&](auto const& i) { return i.id.generation == g && instances->has(i.id); });
-  };
-  if (auto opened = listeners->open_missing_slots(left.listeners, runs); !opened) return opened;
   experiment = left.experiment;
   for (auto const& [g, c] : left.before_experiment) before_experiment[g] = {c.connections, c.datagrams};
   std::vector<generation_number> known;
   for (auto const& g : left.state.generations) known.push_back(g.number);
   listeners->remove_slots_but(known);
+  auto needs_slot = [&](generation_number g) {
+    auto const* of = left.state.find(g);
+    bool leaves = of == nullptr || of->role == role::draining;
+    return !leaves && std::ranges::none_of(left.instances, [&](auto const& i) {
+      return i.id.generation == g && instances->has(i.id);
+    });
+  };
+  if (auto opened = listeners->open_missing_slots(left.listeners, needs_slot); !opened) return opened;
   return options.predecessor_died || left.strangers ? find_strangers() : result<>();
 }
 
@@ -107,8 +111,24 @@ result<> supervisor::parts::part_with_leftovers() {
   if (options.left) return {};
   if (auto found = find_strangers(); !found) write(log_level::warning, found.error().message());
   part_with_strangers();
+  await_strangers();
   part_with_store();
   return {};
+}
+
+// As long as they may drain: who listens until then keeps its address from us.
+void supervisor::parts::await_strangers() {
+  constexpr duration often{5'000};
+  instant const deadline = loop::now() + options.first.service.drain.timeout;
+  for (auto const& stranger : strangers) {
+    pollfd ended{.fd = stranger.pidfd(), .events = POLLIN, .revents = 0};
+    while (ended.revents == 0 && loop::now() < deadline) {
+      (void)service_manager::extend_timeout(3 * often);
+      auto const slice = std::min(often, deadline - loop::now());
+      (void)::poll(&ended, 1, static_cast<int>(slice.count()));
+    }
+    if (ended.revents == 0) (void)stranger.signal(SIGKILL);
+  }
 }
 
 // Nobody knows any more what these descriptors are, and those that listen would keep their addresses from us.

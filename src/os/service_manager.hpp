@@ -36,7 +36,7 @@ class service_manager {
   static bool has_sent_all();
   // Waits for it, a second at most: for who ends.
   static void send_all();
-  // Waits until it has handled all of it, some seconds at most: for who begins.
+  // Waits until it has read all of it, some seconds at most: for who begins.
   static void catch_up();
 
   // Whether it has a store for us: FDSTORE, which systemd sets since 254, and our units for older ones.

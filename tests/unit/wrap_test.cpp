@@ -270,7 +270,8 @@ TEST_CASE("what an environment file said makes the configuration a secret", "[wr
 }
 
 TEST_CASE("commands around the start are root's where the unit says so", "[wrap]") {
-  auto [last, user] = GENERATE(table<char const*, std::string>({{"yes", "root"}, {"no", ""}}));
+  auto [last, user] =
+      GENERATE(table<char const*, std::string>({{"Yes", "root"}, {"perhaps", "root"}, {"no", ""}}));
   auto of =
       plain({{"ExecStartPre", "/bin/a"}, {"PermissionsStartOnly", "true"}, {"PermissionsStartOnly", last}});
   of.unit.user = "app";
