@@ -84,12 +84,12 @@ std::vector<int> injector::descriptors() const {
   return all;
 }
 
-void injector::answer(int fd, bool waits) {
+void injector::forget(int fd) {
+  std::erase_if(programs_, [&](auto const& p) { return p.asks.get() == fd; });
+}
+
+void injector::answer(int fd) {
   auto found = std::ranges::find_if(programs_, [&](auto const& p) { return p.asks.get() == fd; });
-  if (!waits) {
-    programs_.erase(found);
-    return;
-  }
   seccomp_notif question{};
   if (::ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &question) < 0) return;  // who asked was killed
   int error = decide(*found, question);

@@ -32,8 +32,10 @@ class injector {
 
   std::vector<int> descriptors() const;
 
-  // Answers the question that waits at `fd`, or forgets a program of which nothing is left to ask.
-  void answer(int fd, bool waits);
+  // Answers the question that waits at `fd`.
+  void answer(int fd);
+  // Nobody of that program is left who could ask.
+  void forget(int fd);
 
  private:
   struct program {

@@ -64,7 +64,10 @@ int decide(std::string const& path) {
     for (int fd : all.descriptors()) watched.push_back({fd, POLLIN, 0});
     if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) return failed;
     for (std::size_t n = 2; n < watched.size(); ++n)
-      if (watched[n].revents != 0) all.answer(watched[n].fd, (watched[n].revents & POLLIN) != 0);
+      if ((watched[n].revents & POLLIN) != 0)
+        all.answer(watched[n].fd);
+      else if ((watched[n].revents & POLLHUP) != 0)
+        all.forget(watched[n].fd);
     if (watched[1].revents != 0)
       if (auto one = receive(listening->get())) all.add(std::move(*one));
     if (watched[0].revents != 0 && !read_orders(all, rest)) return 0;
