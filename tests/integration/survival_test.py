@@ -284,6 +284,17 @@ class Survival(puppet.TestCase):
         self.assertFalse(set(before) & set(s.pids()))
         self.assert_runs_what_it_says(s)
 
+    def test_a_memory_that_others_may_write_is_not_believed(self):
+        s = self.supervisor()
+        before = s.pids()
+        s.die()
+        memory = s.socket.replace(".sock", ".memory")
+        os.chmod(memory, 0o666)
+        s.start()
+        self.assertIn(f"{memory}: others may have written it", s.log_text())
+        self.assertFalse(set(before) & set(s.pids()))
+        self.assert_runs_what_it_says(s)
+
     def test_a_memory_that_is_damaged_is_said_so(self):
         s = self.supervisor()
         s.stop()

@@ -336,6 +336,16 @@ class Supervision(Systemd):
         self.assert_nothing_failed(load, at_least=1)
         self.assertEqual(self.instances(), before, self.journal())
 
+    def test_a_group_that_is_gone_is_no_obstacle(self):
+        self.machine.run("sh", "-c", "echo web-operators:x:4711: >> /etc/group")
+        self.start(rest='[control]\ngroup = "web-operators"\nallow = ["Status"]\n')
+        before = self.instances()
+        self.machine.run("sed", "-i", "/^web-operators:/d", "/etc/group")
+        self.kill_supervisor()
+        harness.poll_until(lambda: self.is_restarted(1), "the successor")
+        self.assertEqual(self.instances(), before, self.journal())
+        self.assertIn("nobody is of it", self.journal())
+
     def test_how_an_adopted_instance_ended_is_what_the_kernel_knows(self):
         self.start()
         self.kill_supervisor()
