@@ -1,5 +1,7 @@
 #include "forecast.hpp"
 
+#include <app/story.hpp>
+
 #include <algorithm>
 #include <optional>
 
@@ -11,8 +13,6 @@ template <class... Ts>
 struct overloaded : Ts... {
   using Ts::operator()...;
 };
-
-std::string generation_text(generation_number n) { return "generation " + std::to_string(number(n)); }
 
 std::string instances_text(std::uint32_t n, char const* more) {
   return std::to_string(n) + " " + more + (n == 1 ? "instance" : "instances");

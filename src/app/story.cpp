@@ -6,7 +6,6 @@ namespace handoff {
 
 namespace {
 
-std::string generation_text(generation_number n) { return "generation " + std::to_string(number(n)); }
 std::string rollout_text(rollout_number n) { return "rollout " + std::to_string(number(n)); }
 
 std::string instance_text(fact const& f) {
@@ -78,6 +77,8 @@ std::optional<waiting> waits_for_drain(state const& s) {
 }
 
 }  // namespace
+
+std::string generation_text(generation_number n) { return "generation " + std::to_string(number(n)); }
 
 std::string tell(fact const& f, state const& s, listener_names const& names) {
   std::string because = f.detail.empty() ? "" : ": " + f.detail;

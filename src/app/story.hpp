@@ -14,6 +14,8 @@ using listener_names = std::function<std::string(std::size_t)>;
 
 std::string tell(fact const&, state const&, listener_names const&);
 
+std::string generation_text(generation_number);  // "generation 7"
+
 // One line on how the service is: "generation 8 serves", "generation 8 starts beside 7".
 std::string summarize(state const&);
 

@@ -18,9 +18,9 @@ namespace handoff::cli {
 
 namespace {
 
-constexpr duration breath{50};  // between two looks at what may be gone
+constexpr duration between_looks{50};  // between two looks at what may be gone
 
-struct request {
+struct action_request {
   std::vector<std::string> names;
   bool json = false;
   bool full = false;                // promote: past every later hold too
@@ -30,7 +30,7 @@ struct request {
 };
 
 // Prints `told` with the name of its service: as a sentence, or as JSON.
-void report(request const& how, supervisor const& of, json told, std::string_view sentence) {
+void report(action_request const& how, supervisor const& of, json told, std::string_view sentence) {
   told["service"] = of.name;
   out().line(how.json ? one_line(told) : fmt::format("{}: {}", of.name, sentence));
 }
@@ -45,7 +45,7 @@ std::string goes_on(json const& status, std::int64_t rollout) {
 }
 
 // Asks for something that changes the rollout under way, and tells where that is then.
-ending move_one(request const& how, supervisor const& of, char const* method, json parameters) {
+ending move_one(action_request const& how, supervisor const& of, char const* method, json parameters) {
   auto told = ask(of, method, std::move(parameters));
   if (!told) return tell(told.error());
   json status = ask(of, "Status").value_or(json::object());
@@ -53,15 +53,15 @@ ending move_one(request const& how, supervisor const& of, char const* method, js
   return ending::done;
 }
 
-ending promote_one(request const& how, supervisor const& of) {
+ending promote_one(action_request const& how, supervisor const& of) {
   return move_one(how, of, "Promote", how.full ? json{{"full", true}} : json::object());
 }
 
-ending resume_one(request const& how, supervisor const& of) {
+ending resume_one(action_request const& how, supervisor const& of) {
   return move_one(how, of, "Resume", json::object());
 }
 
-ending pause_one(request const& how, supervisor const& of) {
+ending pause_one(action_request const& how, supervisor const& of) {
   auto told = ask(of, "Pause");
   if (!told) return tell(told.error());
   std::string sentence = fmt::format("rollout {} is paused", whole(*told, "rollout").value_or(0));
@@ -71,7 +71,7 @@ ending pause_one(request const& how, supervisor const& of) {
   return ending::done;
 }
 
-ending weigh_one(request const& how, supervisor const& of) {
+ending weigh_one(action_request const& how, supervisor const& of) {
   auto told = ask(of, "SetWeight", {{"weight", number(how.part) / 100.0}});
   if (!told) return tell(told.error());
   auto status = ask(of, "Status").value_or(json::object());
@@ -83,7 +83,7 @@ ending weigh_one(request const& how, supervisor const& of) {
   return ending::done;
 }
 
-ending abort_one(request const& how, supervisor const& of) {
+ending abort_one(action_request const& how, supervisor const& of) {
   auto told = ask(of, "Abort");
   if (!told) return tell(told.error());
   std::string sentence = fmt::format("rollout {} aborted", whole(*told, "rollout").value_or(0));
@@ -92,7 +92,7 @@ ending abort_one(request const& how, supervisor const& of) {
   return ending::done;
 }
 
-ending reload_one(request const& how, supervisor const& of) {
+ending reload_one(action_request const& how, supervisor const& of) {
   auto told = ask(of, "Reload");
   if (!told) return tell(told.error());
   auto applied = lines(*told, "applied");
@@ -110,7 +110,8 @@ socket_file socket_file_of(supervisor const& of) {
 }
 
 // Waits until the supervisor behind `link` is gone: it closes every connection when it ends.
-ending wait_for_end(request const& how, supervisor const& of, connection link, socket_file const& before) {
+ending wait_for_end(action_request const& how, supervisor const& of, connection link,
+                    socket_file const& before) {
   instant deadline = deadline_after(how.timeout);
   for (;;) {
     auto told = link.receive(deadline);
@@ -125,14 +126,14 @@ ending wait_for_end(request const& how, supervisor const& of, connection link, s
     }
     // Gone, unless it still answers at the same socket: then only we were cut off.
     if (!before || socket_file_of(of) != before) return ending::done;
-    ::poll(nullptr, 0, static_cast<int>(breath.count()));
+    ::poll(nullptr, 0, static_cast<int>(between_looks.count()));
     auto again = begin_watch(of, deadline);
     if (!again) return again.error().how == ending::absent ? ending::done : tell(again.error());
     link = std::move(*again);
   }
 }
 
-ending stop_one(request const& how, supervisor const& of) {
+ending stop_one(action_request const& how, supervisor const& of) {
   // Watching begins before the stop is asked for, so that its end is seen however quick it is.
   auto link = begin_watch(of, now() + answer_patience);
   if (!link) return tell(link.error());
@@ -148,10 +149,10 @@ ending stop_one(request const& how, supervisor const& of) {
   return ended;
 }
 
-using one_action = ending (*)(request const&, supervisor const&);
+using one_action = ending (*)(action_request const&, supervisor const&);
 
 CLI::App* add_action(CLI::App& app, ending& outcome, char const* name, char const* what, one_action act,
-                     std::shared_ptr<request> const& asked) {
+                     std::shared_ptr<action_request> const& asked) {
   auto* command = app.add_subcommand(name, what);
   add_names(*command, asked->names)->required();
   add_json(*command, asked->json);
@@ -162,7 +163,7 @@ CLI::App* add_action(CLI::App& app, ending& outcome, char const* name, char cons
 }  // namespace
 
 void add_promote(CLI::App& app, ending& outcome) {
-  auto asked = std::make_shared<request>();
+  auto asked = std::make_shared<action_request>();
   auto* command = add_action(app, outcome, "promote", "End the hold under way and go on with the plan",
                              promote_one, asked);
   command->add_flag("--full", asked->full, "and do not stop at any later hold");
@@ -170,15 +171,16 @@ void add_promote(CLI::App& app, ending& outcome) {
 
 void add_pause(CLI::App& app, ending& outcome) {
   add_action(app, outcome, "pause", "Let the rollout finish its step, but not begin the next one", pause_one,
-             std::make_shared<request>());
+             std::make_shared<action_request>());
 }
 
 void add_resume(CLI::App& app, ending& outcome) {
-  add_action(app, outcome, "resume", "Let a paused rollout go on", resume_one, std::make_shared<request>());
+  add_action(app, outcome, "resume", "Let a paused rollout go on", resume_one,
+             std::make_shared<action_request>());
 }
 
 void add_set_weight(CLI::App& app, ending& outcome) {
-  auto asked = std::make_shared<request>();
+  auto asked = std::make_shared<action_request>();
   auto* command = app.add_subcommand(
       "set-weight", "Give the candidate this part of the traffic until the plan's next weight");
   auto* name = command->add_option("NAME", asked->names.emplace_back(), "the service");
@@ -191,16 +193,16 @@ void add_set_weight(CLI::App& app, ending& outcome) {
 
 void add_abort(CLI::App& app, ending& outcome) {
   add_action(app, outcome, "abort", "End the rollout under way; the live generation serves on", abort_one,
-             std::make_shared<request>());
+             std::make_shared<action_request>());
 }
 
 void add_reload(CLI::App& app, ending& outcome) {
   add_action(app, outcome, "reload", "Apply changed operator settings, without a rollout", reload_one,
-             std::make_shared<request>());
+             std::make_shared<action_request>());
 }
 
 void add_stop(CLI::App& app, ending& outcome) {
-  auto asked = std::make_shared<request>();
+  auto asked = std::make_shared<action_request>();
   auto* command =
       add_action(app, outcome, "stop", "Drain everything and end the supervisor", stop_one, asked);
   command->add_flag("--wait,!--no-wait", asked->wait, "wait until it has ended (the default)");

@@ -1,5 +1,7 @@
 #include "durations.hpp"
 
+#include <base/characters.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,9 +41,7 @@ std::optional<duration> read_duration(std::string_view text) {
 
 std::optional<weight> read_weight(std::string_view text) {
   constexpr std::size_t longest = 3;  // "100"
-  auto digits = [](std::string_view s) {
-    return std::ranges::all_of(s, [](char c) { return c >= '0' && c <= '9'; });
-  };
+  auto digits = [](std::string_view s) { return std::ranges::all_of(s, is_digit); };
   if (text.ends_with('%')) text.remove_suffix(1);
   auto point = text.find('.');
   std::string whole(text.substr(0, point));

@@ -14,7 +14,7 @@ namespace handoff::cli {
 
 namespace {
 
-struct request {
+struct experiment_request {
   std::vector<std::string> names;
   bool as_json = false;
   std::optional<weight> part;       // start
@@ -38,7 +38,7 @@ std::string surprise(json const& live) {
                      whole(live, "generation").value_or(0), text(live, "name"), has);
 }
 
-ending tell_started(request const& how, supervisor const& of) {
+ending tell_started(experiment_request const& how, supervisor const& of) {
   auto report = ask_for_report(of);
   if (!report) return tell(report.error());
   if (how.as_json) {
@@ -59,7 +59,7 @@ ending tell_started(request const& how, supervisor const& of) {
   return ending::done;
 }
 
-ending start_one(request const& how, supervisor const& of) {
+ending start_one(experiment_request const& how, supervisor const& of) {
   auto planned = ask(of, "Plan");
   if (!planned) return tell(planned.error());
   if (std::string strategy = text(*planned, "strategy"); strategy != "experiment")
@@ -83,7 +83,7 @@ ending start_one(request const& how, supervisor const& of) {
 
 // ---- report
 
-ending report_one(request const& how, supervisor const& of) {
+ending report_one(experiment_request const& how, supervisor const& of) {
   auto report = ask_for_report(of);
   if (!report) return tell(report.error());
   if (how.as_json) {
@@ -98,7 +98,7 @@ ending report_one(request const& how, supervisor const& of) {
 
 // An experiment that was concluded, as it stood before.
 struct conclusion {
-  request const& how;
+  experiment_request const& how;
   supervisor const& of;
   json report;
   std::size_t kept = 0;  // of its variants
@@ -157,7 +157,7 @@ std::optional<ending> conclusion::tell_of(followed const& f) const {
   return as_asked ? std::optional(tell_kept("rolled_back")) : std::nullopt;
 }
 
-ending conclude_one(request const& how, supervisor const& of) {
+ending conclude_one(experiment_request const& how, supervisor const& of) {
   auto report = ask_for_report(of);
   if (!report) return tell(report.error());
   auto kept = find_side(*report, how.keep);
@@ -177,10 +177,10 @@ ending conclude_one(request const& how, supervisor const& of) {
                           .then = [&](followed const& f) { return concluded.tell_of(f); }});
 }
 
-using one_action = ending (*)(request const&, supervisor const&);
+using one_action = ending (*)(experiment_request const&, supervisor const&);
 
 CLI::App* add_part(CLI::App& experiment, ending& outcome, char const* name, char const* what, one_action act,
-                   std::shared_ptr<request> const& asked) {
+                   std::shared_ptr<experiment_request> const& asked) {
   auto* command = experiment.add_subcommand(name, what);
   command->add_option("NAME", asked->names.emplace_back(), "the service")
       ->required()
@@ -197,15 +197,15 @@ void add_experiment(CLI::App& app, ending& outcome) {
   auto* experiment =
       app.add_subcommand("experiment", "Two variants side by side: start them, compare them, keep one");
   experiment->require_subcommand(1);
-  auto started = std::make_shared<request>();
+  auto started = std::make_shared<experiment_request>();
   auto* start = add_part(*experiment, outcome, "start", "Start the second variant beside the one that serves",
                          start_one, started);
   auto* part = start->add_option("--weight", "its part of the traffic instead of the configured one");
   take_weight(*part->type_name("PERCENT"), [started](weight given) { started->part = given; });
   add_timeout(*start, started->timeout);
   add_part(*experiment, outcome, "report", "How the variants compare", report_one,
-           std::make_shared<request>());
-  auto concluded = std::make_shared<request>();
+           std::make_shared<experiment_request>());
+  auto concluded = std::make_shared<experiment_request>();
   auto* conclude = add_part(*experiment, outcome, "conclude", "End it: one variant gets all traffic",
                             conclude_one, concluded);
   conclude->add_option("--keep", concluded->keep, "the variant, or its generation's number")

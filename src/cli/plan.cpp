@@ -10,12 +10,12 @@ namespace handoff::cli {
 
 namespace {
 
-struct request {
+struct plan_request {
   std::vector<std::string> names;
   bool json = false;
 };
 
-ending show_plan(request const& how, supervisor const& of) {
+ending show_plan(plan_request const& how, supervisor const& of) {
   auto told = ask(of, "Plan");
   if (!told) return tell(told.error());
   bool refused = member(*told, "refused").is_string();
@@ -37,7 +37,7 @@ ending show_plan(request const& how, supervisor const& of) {
 }  // namespace
 
 void add_plan(CLI::App& app, ending& outcome) {
-  auto asked = std::make_shared<request>();
+  auto asked = std::make_shared<plan_request>();
   auto* command = app.add_subcommand("plan", "What an upgrade would do now, without doing it");
   add_names(*command, asked->names)->required();
   add_json(*command, asked->json);

@@ -12,8 +12,8 @@ namespace handoff::cli {
 
 namespace {
 
-constexpr duration breath{100};    // between two looks for a supervisor that went away
-constexpr int most_doublings = 5;  // of that, when it is lost again and again
+constexpr duration until_reconnecting{100};  // between two looks for a supervisor that went away
+constexpr int most_doublings = 5;            // of that, when it is lost again and again
 
 json const* find_entry(json const& history, std::int64_t rollout) {
   for (json const& entry : list(history, "rollouts")) {
@@ -131,7 +131,7 @@ std::expected<connection, ending> followed_rollout::find_again(interruptions con
     return std::unexpected(give_up(error{std::make_error_code(std::errc::interrupted), {}}));
   };
   // When there are more who wait than places, they must not drive each other out as fast as they can.
-  if (losses_++ > 0 && by.come_within(breath * (1 << std::min(losses_, most_doublings))))
+  if (losses_++ > 0 && by.come_within(until_reconnecting * (1 << std::min(losses_, most_doublings))))
     return interrupted();
   instant patience = std::min(deadline_, now() + return_patience);
   do {
@@ -141,7 +141,7 @@ std::expected<connection, ending> followed_rollout::find_again(interruptions con
       (*looked)->heed(by);
       return std::move(**looked);
     }
-    if (by.come_within(breath)) return interrupted();
+    if (by.come_within(until_reconnecting)) return interrupted();
   } while (now() < patience);
   if (now() >= deadline_)
     return std::unexpected(give_up(error{std::make_error_code(std::errc::timed_out), {}}));

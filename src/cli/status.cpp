@@ -12,13 +12,13 @@ namespace handoff::cli {
 
 namespace {
 
-struct request {
+struct status_request {
   std::vector<std::string> names;
   bool json = false;
   std::optional<std::uint32_t> limit;  // history
 };
 
-ending show_status(request const& asked) {
+ending show_status(status_request const& asked) {
   std::vector<asked_status> all;
   for (auto& one : chosen_supervisors(asked.names)) {
     auto told = ask(one, "Status");
@@ -59,7 +59,7 @@ void add_history_row(table& rows, json const& entry) {
             {text(entry, "reason")}});
 }
 
-ending show_history(request const& asked, supervisor const& of) {
+ending show_history(status_request const& asked, supervisor const& of) {
   json limit = json::object();
   if (asked.limit) limit["limit"] = *asked.limit;
   auto told = ask(of, "History", std::move(limit));
@@ -87,7 +87,7 @@ ending show_history(request const& asked, supervisor const& of) {
 }  // namespace
 
 void add_status(CLI::App& app, ending& outcome) {
-  auto asked = std::make_shared<request>();
+  auto asked = std::make_shared<status_request>();
   auto* command = app.add_subcommand("status", "What the supervisors do; all about one when it is named");
   add_names(*command, asked->names);
   add_json(*command, asked->json);
@@ -95,7 +95,7 @@ void add_status(CLI::App& app, ending& outcome) {
 }
 
 void add_history(CLI::App& app, ending& outcome) {
-  auto asked = std::make_shared<request>();
+  auto asked = std::make_shared<status_request>();
   auto* command = app.add_subcommand("history", "The latest rollouts and how they ended, newest first");
   add_names(*command, asked->names)->required();
   command->add_option("--limit", "at most this many")

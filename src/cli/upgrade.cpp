@@ -9,7 +9,7 @@ namespace handoff::cli {
 
 namespace {
 
-struct request {
+struct upgrade_request {
   std::vector<std::string> names;
   bool wait = false;
   rollout_request how;
@@ -20,10 +20,10 @@ struct request {
 
 struct added {
   CLI::App* command;
-  std::shared_ptr<request> asked;
+  std::shared_ptr<upgrade_request> asked;
 };
 
-ending run(request const& asked) {
+ending run(upgrade_request const& asked) {
   rollout_request how = asked.how;
   if (asked.outdated) {
     // As a reload does: a plan that holds for days must not keep those who wait for the others.
@@ -38,7 +38,7 @@ ending run(request const& asked) {
 }
 
 added add_rollout(CLI::App& app, ending& outcome, char const* name, char const* method, char const* what) {
-  auto asked = std::make_shared<request>();
+  auto asked = std::make_shared<upgrade_request>();
   asked->how.method = method;
   auto* command = app.add_subcommand(name, what);
   add_names(*command, asked->names);

@@ -19,10 +19,10 @@ namespace {
 
 constexpr duration redraw_every{1000};
 constexpr duration redraw_at_most_every{100};  // however much happens
-constexpr duration breath{200};                // between two looks for a supervisor that went away
+constexpr duration until_looking_again{200};   // between two looks for a supervisor that went away
 constexpr std::size_t kept_events = 200;       // between two pictures
 
-struct request {
+struct watch_request {
   std::vector<std::string> names;
   bool json = false;
 };
@@ -37,7 +37,7 @@ struct watched {
 
 class watcher {
  public:
-  explicit watcher(request const& asked) : asked_(asked) {}
+  explicit watcher(watch_request const& asked) : asked_(asked) {}
   ending run();
 
  private:
@@ -59,7 +59,7 @@ class watcher {
   bool draws() const { return terminal_.has_value(); }
   bool takes_keys() const { return terminal_ && terminal_->keys() >= 0; }
 
-  request const& asked_;
+  watch_request const& asked_;
   ending outcome_ = ending::done;
   std::vector<watched> all_;
 
@@ -125,7 +125,7 @@ void watcher::wait() {
     fds.push_back({terminal_->keys(), POLLIN, 0});
     patience = time_to_draw();
   }
-  if (looks) patience = draws() ? std::min(patience, breath) : breath;
+  if (looks) patience = draws() ? std::min(patience, until_looking_again) : until_looking_again;
   ::poll(fds.data(), fds.size(), static_cast<int>(patience.count()));
 }
 
@@ -251,7 +251,7 @@ void watcher::draw() {
 }  // namespace
 
 void add_watch(CLI::App& app, ending& outcome) {
-  auto asked = std::make_shared<request>();
+  auto asked = std::make_shared<watch_request>();
   auto* command =
       app.add_subcommand("watch", "Show what happens as it happens; of all services when none is named");
   add_names(*command, asked->names);

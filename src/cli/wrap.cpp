@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t longest_shown = 300;                      // of a value, on a line
 constexpr duration patience_beyond = std::chrono::seconds(30);  // beside what a service may take to get ready
-constexpr duration breath{50};                                  // between two looks at it
+constexpr duration between_tries{50};                           // between two looks at it
 
 struct wrap_request {
   std::string unit;
@@ -150,7 +150,7 @@ result<> await_verdict(std::string const& unit, service_settings const& service,
     // Until it has ended, what is counted are its own restarts.
     if (auto run = run_of(unit); run.invocation != before.invocation && run.restarts > 0)
       return plain_failure("handoffd did not stay: see journalctl --unit=" + unit);
-    ::poll(nullptr, 0, static_cast<int>(breath.count()));
+    ::poll(nullptr, 0, static_cast<int>(between_tries.count()));
   }
   return plain_failure("no word from handoffd: see journalctl --unit=" + unit);
 }

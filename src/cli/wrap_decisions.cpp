@@ -1,5 +1,7 @@
 #include "wrap_decisions.hpp"
 
+#include <base/characters.hpp>
+
 #include <strings.h>
 
 #include <algorithm>
@@ -13,9 +15,7 @@ namespace {
 std::string service_name(std::string unit) {
   if (unit.ends_with(".service")) unit.resize(unit.size() - std::string_view(".service").size());
   for (char& c : unit) {
-    bool allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                   c == '.' || c == '-';
-    if (!allowed) c = '-';
+    if (!is_in_name(c) && c != '.') c = '-';
   }
   unit.erase(0, unit.find_first_not_of("-."));
   return unit.substr(0, limit::name_length);

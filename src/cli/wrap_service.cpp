@@ -1,6 +1,8 @@
 // What runs, and how it is passed its sockets.
 #include "wrap_decisions.hpp"
 
+#include <base/characters.hpp>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -13,9 +15,7 @@ namespace {
 
 std::string upper_case(std::string name) {
   for (char& c : name) {
-    bool letter = c >= 'a' && c <= 'z';
-    bool fits = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    c = letter ? static_cast<char>(c - 'a' + 'A') : fits ? c : '_';
+    c = is_lowercase(c) ? static_cast<char>(c - 'a' + 'A') : is_alphanumeric(c) ? c : '_';
   }
   return name;
 }

@@ -1,5 +1,7 @@
 #include "wrap_words.hpp"
 
+#include <base/characters.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,10 +11,8 @@ namespace handoff::cli {
 
 namespace {
 
-bool is_plain(unsigned char c) {
-  bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  return letter || (c >= '0' && c <= '9') ||
-         std::string_view("%$/_.:,@+=-").find(static_cast<char>(c)) != std::string_view::npos;
+bool is_plain(char c) {
+  return is_alphanumeric(c) || std::string_view("%$/_.:,@+=-").find(c) != std::string_view::npos;
 }
 
 // In quotes where it needs them, with escapes, systemd.syntax(7); what would start something is `doubled`.

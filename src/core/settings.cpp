@@ -18,6 +18,10 @@ std::string text(systemd_address const&, socket_type) { return "systemd"; }
 
 }  // namespace
 
+bool is_inet(listener_settings const& l) { return std::holds_alternative<inet_address>(l.address); }
+bool is_tcp(listener_settings const& l) { return is_inet(l) && l.type == socket_type::stream; }
+bool is_udp(listener_settings const& l) { return is_inet(l) && l.type == socket_type::datagram; }
+
 std::string to_string(listener_settings const& listener) {
   return std::visit([&](auto const& address) { return text(address, listener.type); }, listener.address);
 }
@@ -52,8 +56,8 @@ std::string_view to_string(hook at) {
   return "unknown";
 }
 
-std::string_view to_string(strategy plan) {
-  switch (plan) {
+std::string_view to_string(strategy s) {
+  switch (s) {
     case strategy::handoff:
       return "handoff";
     case strategy::rolling:

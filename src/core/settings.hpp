@@ -93,6 +93,9 @@ struct listener_settings {
   bool operator==(listener_settings const&) const = default;
 };
 
+bool is_inet(listener_settings const&);  // IPv4 or IPv6
+bool is_tcp(listener_settings const&);
+bool is_udp(listener_settings const&);
 std::string to_string(listener_settings const&);  // "0.0.0.0:80", "[::]:80", "udp://…", "unix:/path"
 
 // ---- the service: frozen at the birth of a generation

@@ -14,7 +14,6 @@ namespace handoff {
 namespace {
 
 constexpr std::size_t most_entry_bytes = 1 << 20;  // of one entry; groups list their members
-constexpr std::size_t most_groups = 65536;         // NGROUPS_MAX, setgroups(2)
 
 struct user_entry {
   uid_t user = 0;

@@ -4,6 +4,7 @@
 
 #include <base/error.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -11,6 +12,8 @@
 #include <vector>
 
 namespace handoff {
+
+inline constexpr std::size_t most_groups = 65536;  // of one user: NGROUPS_MAX, setgroups(2)
 
 // Whom a service runs as. Unset: as we do.
 struct account {

@@ -1,5 +1,6 @@
 #include "control_socket.hpp"
 
+#include <os/account.hpp>
 #include <os/socket_address.hpp>
 
 #include <poll.h>
@@ -18,11 +19,10 @@ namespace handoff {
 
 namespace {
 
-constexpr int accept_queue = 128;
+constexpr int most_waiting = 128;
 constexpr int accepts_a_turn = 16;               // so that a flood of clients leaves the loop its time
 constexpr std::size_t bytes_a_turn = 64 * 1024;  // so that one client does
 constexpr duration retry_accept{1000};           // when there are no descriptors and nobody leaves
-constexpr std::size_t most_groups = 65536;       // NGROUPS_MAX
 
 unique_fd open_spare() { return unique_fd(::eventfd(0, EFD_CLOEXEC)); }
 
@@ -73,7 +73,7 @@ result<control_listener> listen_for_control(std::string const& path, std::option
   if (group) access = {.group = *group, .mode = 0660};
   auto file = bind_socket_path(fd.get(), path, access);
   if (!file) return failure(std::move(file.error()).during(doing));
-  if (::listen(fd.get(), accept_queue) < 0) return os_failure(doing + " " + path);
+  if (::listen(fd.get(), most_waiting) < 0) return os_failure(doing + " " + path);
   return control_listener{std::move(fd), owned_socket_file(path, *file)};
 }
 

@@ -12,16 +12,6 @@ namespace handoff {
 
 namespace {
 
-result<> write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return os_failure("writing");
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return {};
-}
-
 result<> write_file(std::string const& path, int flags, std::string_view bytes) {
   unique_fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_CREAT | O_NOFOLLOW | flags, 0600));
   if (!fd) return os_failure("opening " + path);
@@ -31,6 +21,16 @@ result<> write_file(std::string const& path, int flags, std::string_view bytes) 
 }
 
 }  // namespace
+
+result<> write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return os_failure("writing");
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
 
 result<std::string> read_file(std::string const& path, std::size_t limit) {
   unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));

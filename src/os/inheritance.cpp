@@ -1,5 +1,7 @@
 #include "inheritance.hpp"
 
+#include <os/file.hpp>
+
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sys/mman.h>
@@ -17,16 +19,6 @@ namespace handoff {
 namespace {
 
 constexpr int first_own = 3;
-
-result<> write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return os_failure("writing to memory");
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
 
 // False for the first that cannot be changed.
 bool set_close_on_exec(std::span<int const> descriptors, bool on) {

@@ -1,5 +1,7 @@
 #include "exposition.hpp"
 
+#include <base/characters.hpp>
+
 #include <array>
 #include <charconv>
 
@@ -8,9 +10,7 @@ namespace handoff::probe {
 namespace {
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
-bool is_of_name(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == ':';
-}
+bool is_of_name(char c) { return is_in_name(c) || c == ':'; }
 
 // One line of a page that is a sample.
 class line_parser {

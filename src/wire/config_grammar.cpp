@@ -84,8 +84,8 @@ std::optional<std::vector<std::string>> environment_files(config_node const& nod
 std::string capability(std::string_view name) {
   if (std::ranges::find(capability_names(), name) != capability_names().end()) return {};
   std::string_view meant = nearest(name, capability_names());
-  return "unknown capability " + quoted(name) +
-         (meant.empty() ? "" : ": did you mean " + quoted(meant) + "?");
+  return "unknown capability " + in_quotes(name) +
+         (meant.empty() ? "" : ": did you mean " + in_quotes(meant) + "?");
 }
 
 // The methods of io.handoff.Supervisor.varlink.

@@ -33,7 +33,7 @@ void check_page_of_rate(section_rules const& page) {
   page.only(false, "mean", "kind = \"value\"");
   for (std::string_view key : {"failures", "all"})
     if (!find(page.table, key))
-      page.report.add(page.table.at, std::string(page.header) + " needs " + quoted(key) +
+      page.report.add(page.table.at, std::string(page.header) + " needs " + in_quotes(key) +
                                          ", or 'value' or 'mean' with kind = \"value\"");
 }
 
@@ -136,7 +136,7 @@ void check_metrics(config_node const& file, settings& value, config_report& repo
     auto& m = value.metrics[i];
     auto const* name = rules.given("name");
     if (name != nullptr && !names.insert(m.name).second)
-      rules.object(*name, "name", "another [[metric]] is called " + quoted(m.name));
+      rules.object(*name, "name", "another [[metric]] is called " + in_quotes(m.name));
     if (std::holds_alternative<config_table>(nodes[i].value)) check_metric(rules, m, value);
   }
 }

@@ -1,5 +1,6 @@
 #include "config_probe.hpp"
 
+#include <base/characters.hpp>
 #include <wire/series_selector.hpp>
 
 #include <algorithm>
@@ -15,9 +16,6 @@ constexpr std::size_t longest_host = 260;   // a name of 253 characters and a po
 
 bool is_printable(char c) { return c >= ' ' && c < 0x7F; }
 bool is_visible(char c) { return c > ' ' && c < 0x7F; }
-bool is_alphanumeric(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
 bool is_one_of(char c, std::string_view others) { return others.find(c) != std::string_view::npos; }
 
 std::string too_long(std::size_t longest) {
@@ -28,7 +26,8 @@ std::string url_path(std::string_view path) {
   auto fits = [](char c) { return is_visible(c) && c != '#'; };
   if (path.size() > longest_path) return too_long(longest_path);
   if (path.starts_with('/') && std::ranges::all_of(path, fits)) return {};
-  return "expected a path such as \"/healthz\", percent-encoded where it needs to be, found " + quoted(path);
+  return "expected a path such as \"/healthz\", percent-encoded where it needs to be, found " +
+         in_quotes(path);
 }
 
 std::string body_text(std::string_view text) {
@@ -45,7 +44,7 @@ std::string header(std::string_view line) {
                   line.find_first_not_of(' ', colon + 1) != std::string_view::npos;
   if (line.size() > longest_header) return too_long(longest_header);
   if (!complete || !std::ranges::all_of(name, in_name) || !std::ranges::all_of(line, is_printable))
-    return "expected a header such as \"Accept: text/plain\", found " + quoted(line);
+    return "expected a header such as \"Accept: text/plain\", found " + in_quotes(line);
   auto same_letter = [](char a, char b) { return (a | 0x20) == b; };
   return std::ranges::equal(name, std::string_view("host"), same_letter) ? "the key 'host' sets that header"
                                                                          : "";
@@ -54,7 +53,7 @@ std::string header(std::string_view line) {
 std::string host(std::string_view name) {
   auto fits = [](char c) { return is_alphanumeric(c) || is_one_of(c, ".-_:[]"); };
   if (!name.empty() && name.size() <= longest_host && std::ranges::all_of(name, fits)) return {};
-  return "expected a host such as \"www.example.org\", found " + quoted(name);
+  return "expected a host such as \"www.example.org\", found " + in_quotes(name);
 }
 
 std::optional<status_range> status(config_node const& node, config_report& report) {
@@ -81,7 +80,7 @@ std::string selector(std::string_view text) {
 std::string selector_of_two(std::string_view text) {
   for (std::string_view end : {"_sum", "_count", "_bucket"})
     if (auto name = text.substr(0, text.find('{')); name.ends_with(end))
-      return "expected the name of a histogram or summary, without " + quoted(end);
+      return "expected the name of a histogram or summary, without " + in_quotes(end);
   return selector(text);
 }
 

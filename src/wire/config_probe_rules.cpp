@@ -16,10 +16,6 @@ constexpr std::array<std::string_view, 7> of_http{"path", "status", "body",  "he
                                                   "host", "tls",    "verify"};
 constexpr std::array<std::string_view, 2> of_both{"listener", "probe-timeout"};
 
-bool is_tcp(listener_settings const& l) {
-  return std::holds_alternative<inet_address>(l.address) && l.type == socket_type::stream;
-}
-
 // Why nobody knows which generation answers there; empty when that can be ruled.
 std::string why_shared(listener_settings const& l, sharing how) {
   if (std::holds_alternative<systemd_address>(l.address)) return "it is adopted from systemd";
@@ -29,7 +25,7 @@ std::string why_shared(listener_settings const& l, sharing how) {
 }
 
 std::string objection(listener_settings const& l, sharing how, probe_kind kind) {
-  std::string who = quoted(l.name);
+  std::string who = in_quotes(l.name);
   if (std::string why = why_shared(l, how); !why.empty())
     return who + " is shared by all generations (" + why + "), so that nobody knows which one answers";
   if (!is_tcp(l)) return who + " is no TCP listener";
@@ -37,7 +33,7 @@ std::string objection(listener_settings const& l, sharing how, probe_kind kind) 
     return who + " has 'defer-accept', and this probe sends nothing";
   bool comes_over_loopback = l.options.interface.empty() || l.options.interface == "lo";
   return comes_over_loopback ? ""
-                             : who + " takes only what comes from " + quoted(l.options.interface) +
+                             : who + " takes only what comes from " + in_quotes(l.options.interface) +
                                    ", and a probe comes from this machine";
 }
 
@@ -65,8 +61,8 @@ std::string no_such_listener(std::string const& wanted, std::vector<listener_set
   std::vector<std::string_view> names;
   for (auto const& l : all) names.push_back(l.name);
   std::string_view meant = nearest(wanted, names);
-  return "no listener is called " + quoted(wanted) +
-         (meant.empty() ? "" : ": did you mean " + quoted(meant) + "?");
+  return "no listener is called " + in_quotes(wanted) +
+         (meant.empty() ? "" : ": did you mean " + in_quotes(meant) + "?");
 }
 
 void check_listener(written_probe const& at, config_node const* named, settings const& value,
@@ -140,9 +136,8 @@ void check_page(section_rules const& rules, metric_settings& metric, settings co
 // ---- what steering counts
 
 bool is_counted(listener_settings const& l, traffic_count what, sharing how) {
-  bool datagrams = what == traffic_count::datagrams;
-  auto type = datagrams ? socket_type::datagram : socket_type::stream;
-  return std::holds_alternative<inet_address>(l.address) && l.type == type && why_shared(l, how).empty();
+  bool comes = what == traffic_count::datagrams ? is_udp(l) : is_tcp(l);
+  return comes && why_shared(l, how).empty();
 }
 
 void check_counted(section_rules const& rules, metric_settings const& metric, settings const& value) {
@@ -161,10 +156,10 @@ void check_counted(section_rules const& rules, metric_settings const& metric, se
   if (found == all.end()) return rules.object(*named, "listener", no_such_listener(metric.listener, all));
   if (std::string why = why_shared(*found, value.rollout.sharing); !why.empty())
     return rules.object(*named, "listener",
-                        quoted(found->name) + " is not steered (" + why +
+                        in_quotes(found->name) + " is not steered (" + why +
                             "), so that nothing is counted for each generation");
   if (!counted(*found))
-    rules.object(*named, "listener", quoted(found->name) + " is no " + kind + " listener");
+    rules.object(*named, "listener", in_quotes(found->name) + " is no " + kind + " listener");
 }
 
 }  // namespace

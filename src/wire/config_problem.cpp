@@ -13,7 +13,7 @@ std::string to_string(config_problem const& problem, std::string_view file) {
   return text + ": " + problem.what;
 }
 
-std::string quoted(std::string_view text) { return "'" + printable(text, limit::config_quote) + "'"; }
+std::string in_quotes(std::string_view text) { return "'" + printable(text, limit::config_quote) + "'"; }
 
 void config_report::add(config_place at, std::string what) {
   if (full()) {

@@ -35,7 +35,7 @@ constexpr std::size_t config_quote = 60;      // bytes of the file that a messag
 }  // namespace limit
 
 // `text` between quotes, fit to be shown.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 // Collects problems. The subject is what is being read ("[drain] timeout"); readers of values need not know
 // it.

@@ -1,5 +1,7 @@
 #include "config_reader.hpp"
 
+#include <base/characters.hpp>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -30,7 +32,7 @@ std::string found(config_node const& node) {
     std::string operator()(bool value) const { return value ? "true" : "false"; }
     std::string operator()(std::int64_t value) const { return "the number " + std::to_string(value); }
     std::string operator()(double value) const { return "the fraction " + shortest(value); }
-    std::string operator()(std::string const& value) const { return "the string " + quoted(value); }
+    std::string operator()(std::string const& value) const { return "the string " + in_quotes(value); }
     std::string operator()(config_list const&) const { return "a list"; }
     std::string operator()(config_table const&) const { return "a table"; }
     std::string operator()(config_unused const& value) const { return std::string(value.what); }
@@ -39,9 +41,6 @@ std::string found(config_node const& node) {
 }
 
 bool is_control(char c) { return (static_cast<unsigned char>(c) < 0x20) || c == 0x7F; }
-bool is_alphanumeric(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
 
 std::string one_line(std::string_view name, std::size_t longest) {
   if (name.empty()) return "must not be empty";
@@ -80,7 +79,7 @@ std::string in_words(std::span<std::string_view const> words) {
   std::string text;
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (i > 0) text += i + 1 == words.size() ? " or " : ", ";
-    text += quoted(words[i]);
+    text += in_quotes(words[i]);
   }
   return text;
 }
@@ -88,10 +87,10 @@ std::string in_words(std::span<std::string_view const> words) {
 void unknown_key(config_entry const& entry, config_report& report, std::string_view header,
                  std::span<std::string_view const> known) {
   bool section = header.empty() && std::holds_alternative<config_table>(entry.node.value);
-  std::string what = (section ? "unknown section " : "unknown key ") + quoted(entry.key);
+  std::string what = (section ? "unknown section " : "unknown key ") + in_quotes(entry.key);
   what += header.empty() ? "" : " in " + std::string(header);
   std::string_view meant = report.full() ? std::string_view{} : nearest(entry.key, known);
-  report.add(entry.at, meant.empty() ? what : what + ": did you mean " + quoted(meant) + "?");
+  report.add(entry.at, meant.empty() ? what : what + ": did you mean " + in_quotes(meant) + "?");
 }
 
 // ---- rules of texts
@@ -105,7 +104,7 @@ std::string service_name(std::string_view name) {
     return "must have 1 to " + std::to_string(limit::name_length) +
            " letters, digits, '_', '.' or '-', and begin with neither '.' nor '-', for it is part of file "
            "names; found " +
-           quoted(name);
+           in_quotes(name);
   }
   return {};
 }
@@ -116,7 +115,7 @@ std::string listener_name(std::string_view name) {
   if (name.empty() || name.size() > limit::listener_name_length || !std::ranges::all_of(name, fits)) {
     return "must have 1 to " + std::to_string(limit::listener_name_length) +
            " printable ASCII characters and no colon, for it travels in LISTEN_FDNAMES; found " +
-           quoted(name);
+           in_quotes(name);
   }
   return {};
 }
@@ -125,7 +124,7 @@ std::string account_name(std::string_view name) {
   constexpr std::size_t longest = 256;  // LOGIN_NAME_MAX
   std::string objection = one_line(name, longest);
   if (objection.empty() && name.find_first_of(": /") != std::string_view::npos) {
-    return "expected a name or a number, found " + quoted(name);
+    return "expected a name or a number, found " + in_quotes(name);
   }
   return objection;
 }
@@ -139,7 +138,7 @@ std::string variable_name(std::string_view name) {
   if (!objection.empty()) return "a variable's name " + objection;
   if (name.find('=') != std::string_view::npos) return "a variable's name must not contain '='";
   if (name.starts_with("HANDOFF_") || std::ranges::find(ours, name) != ours.end()) {
-    return quoted(name) + " is set by handoffd itself";
+    return in_quotes(name) + " is set by handoffd itself";
   }
   return {};
 }
@@ -154,7 +153,7 @@ std::string label(std::string_view name) { return one_line(name, limit::name_len
 std::string absolute_path(std::string_view path) {
   constexpr std::size_t longest = 4095;  // PATH_MAX with its NUL is 4096
   std::string objection = one_line(path, longest);
-  if (objection.empty() && path[0] != '/') return "expected an absolute path, found " + quoted(path);
+  if (objection.empty() && path[0] != '/') return "expected an absolute path, found " + in_quotes(path);
   return objection;
 }
 

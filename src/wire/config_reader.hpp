@@ -133,7 +133,7 @@ auto parsed(result<Value> (*parse)(std::string_view), std::string_view expected)
     if (!found) return std::nullopt;
     auto value = parse(*found);
     if (value) return std::move(*value);
-    report.object(node.at, value.error().doing + ", found " + quoted(*found));
+    report.object(node.at, value.error().doing + ", found " + in_quotes(*found));
     return std::nullopt;
   };
 }
@@ -162,9 +162,9 @@ auto choice(std::vector<std::pair<std::string_view, Value>> words, std::vector<s
       known.push_back(word);
     }
     bool planned = std::ranges::find(later, *found) != later.end();
-    report.object(node.at, planned ? quoted(*found) + " is not supported by this version; it supports " +
+    report.object(node.at, planned ? in_quotes(*found) + " is not supported by this version; it supports " +
                                          in_words(known)
-                                   : "expected " + in_words(known) + ", found " + quoted(*found));
+                                   : "expected " + in_words(known) + ", found " + in_quotes(*found));
     return std::nullopt;
   };
 }
@@ -217,7 +217,8 @@ void read_section(config_node const& node, grammar<Section> const& keys, std::st
   for (auto const& one : keys) {
     bool missing = one.need == presence::required && !find(node, one.name);
     if (missing)
-      report.add(node.at, (header.empty() ? "the file" : std::string(header)) + " needs " + quoted(one.name));
+      report.add(node.at,
+                 (header.empty() ? "the file" : std::string(header)) + " needs " + in_quotes(one.name));
   }
   report.subject = std::move(outer);
 }

@@ -1,5 +1,6 @@
 #include "config_rollout.hpp"
 
+#include <base/characters.hpp>
 #include <wire/config_network.hpp>
 
 namespace handoff::config {
@@ -70,15 +71,12 @@ std::optional<std::uint32_t> count_or_percentage(config_node const& node, config
 // environment: a plain word.
 std::string variant_name(std::string_view name) {
   constexpr std::size_t longest = 32;
-  auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  auto fits = [&](char c) {
-    return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
-  };
+  auto fits = [](char c) { return is_in_name(c) || c == '-' || c == '.'; };
   bool good =
       !name.empty() && name.size() <= longest && is_letter(name[0]) && std::ranges::all_of(name, fits);
   if (good) return {};
   return "expected a word of 1 to " + std::to_string(longest) +
-         " letters, digits, '-', '_' and '.', a letter first; found " + quoted(name);
+         " letters, digits, '-', '_' and '.', a letter first; found " + in_quotes(name);
 }
 
 std::optional<std::array<std::string, 2>> two_variants(config_node const& node, config_report& report) {

@@ -126,7 +126,6 @@ void check_steered_listeners(config_node const& file, settings const& value, sec
                              steering_wish const& wish) {
   config_list const& nodes = tables_of(file, "listener");
   if (nodes.empty() || value.listeners.size() != nodes.size()) return;
-  auto is_inet = [](auto const& l) { return std::holds_alternative<inet_address>(l.address); };
   for (config_node const& node : nodes) {
     if (!is_clear_listener({node, "[[listener]]", rollout.report})) return;
   }
@@ -142,7 +141,7 @@ void check_steered_listeners(config_node const& file, settings const& value, sec
     std::string_view key = find(nodes[i], "from") ? "from" : "address";
     section_rules{nodes[i], "[[listener]]", rollout.report}.object(
         *find(nodes[i], key), key,
-        quoted(listener.name) + " cannot be steered, as " + wish.what +
+        in_quotes(listener.name) + " cannot be steered, as " + wish.what +
             " asks: write steer = false beside it (this one switches at 100)");
   }
 }
@@ -176,8 +175,8 @@ void check_selection(config_node const& step, std::string_view key, std::string_
     if (!name || !report.sound(item.at) || std::ranges::find(names, *name) != names.end()) continue;
     std::string_view meant = nearest(*name, names);
     report.add(item.at, "[rollout] steps " + std::string(key) + ": no " + std::string(section) +
-                            " is called " + quoted(*name) +
-                            (meant.empty() ? "" : ": did you mean " + quoted(meant) + "?"));
+                            " is called " + in_quotes(*name) +
+                            (meant.empty() ? "" : ": did you mean " + in_quotes(meant) + "?"));
   }
 }
 

@@ -46,10 +46,7 @@ void check_ready(section_rules const& rules, ready_settings& ready) {
 
 bool is_adopted(listener_settings const& l) { return std::holds_alternative<systemd_address>(l.address); }
 bool is_ours(listener_settings const& l) { return !is_adopted(l); }
-bool is_inet(listener_settings const& l) { return std::holds_alternative<inet_address>(l.address); }
 bool is_not_inet(listener_settings const& l) { return !is_inet(l); }
-bool is_tcp(listener_settings const& l) { return is_inet(l) && l.type == socket_type::stream; }
-bool is_udp(listener_settings const& l) { return is_inet(l) && l.type == socket_type::datagram; }
 bool is_inet6(listener_settings const& l) {
   auto const* address = std::get_if<inet_address>(&l.address);
   return address && address->host.find(':') != std::string::npos;
@@ -116,7 +113,7 @@ class uniqueness {
     if (!node) return;
     auto [first, added] = lines_.try_emplace(value, node->at.line);
     if (!added)
-      rules.object(*node, key, quoted(value) + " stands already in line " + std::to_string(first->second));
+      rules.object(*node, key, in_quotes(value) + " stands already in line " + std::to_string(first->second));
   }
 
  private:
@@ -153,8 +150,8 @@ void check_references(config_node const& node, std::string_view header,
     std::string_view name = std::string_view(*text).substr(start, end - start);
     if (std::ranges::find(names, name) != names.end()) continue;
     std::string_view meant = report.full() ? std::string_view{} : nearest(name, names);
-    report.add(node.at, std::string(header) + ": no listener is called " + quoted(name) +
-                            (meant.empty() ? "" : ": did you mean " + quoted(meant) + "?"));
+    report.add(node.at, std::string(header) + ": no listener is called " + in_quotes(name) +
+                            (meant.empty() ? "" : ": did you mean " + in_quotes(meant) + "?"));
   }
 }
 

@@ -23,7 +23,7 @@ void section_rules::only(bool holds, std::string_view key, std::string_view wher
 
 void section_rules::together(std::string_view key, std::string_view needed) const {
   config_node const* node = given(key);
-  if (node && !find(table, needed)) object(*node, key, "needs " + quoted(needed) + " beside it");
+  if (node && !find(table, needed)) object(*node, key, "needs " + in_quotes(needed) + " beside it");
 }
 
 bool is_clear_listener(section_rules const& rules) {

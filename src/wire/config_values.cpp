@@ -1,5 +1,7 @@
 #include "config_values.hpp"
 
+#include <base/characters.hpp>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -22,8 +24,6 @@ struct unit {
 constexpr std::array<unit, 6> units{
     {{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"min", 60'000}, {"s", 1'000}, {"ms", 1}}};
 
-bool is_letter(char c) { return c >= 'a' && c <= 'z'; }
-
 void skip_blanks(std::string_view& text) {
   while (text.starts_with(' ')) text.remove_prefix(1);
 }
@@ -38,7 +38,7 @@ std::optional<std::uint64_t> take_number(std::string_view& text, int base = 10) 
 }
 
 std::string_view take_word(std::string_view& text) {
-  auto end = std::ranges::find_if_not(text, is_letter);
+  auto end = std::ranges::find_if_not(text, is_lowercase);
   std::string_view word = text.substr(0, static_cast<std::size_t>(end - text.begin()));
   text.remove_prefix(word.size());
   return word;

@@ -1,5 +1,7 @@
 #include "environment_file.hpp"
 
+#include <base/characters.hpp>
+
 #include <algorithm>
 
 namespace handoff {
@@ -29,13 +31,10 @@ result<std::string> unquoted(std::string_view value) {
   return plain_failure("the closing quote is missing");
 }
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-
 }  // namespace
 
 bool is_variable_name(std::string_view name) {
-  if (name.empty() || !is_letter(name.front())) return false;
-  return std::ranges::all_of(name, [](char c) { return is_letter(c) || (c >= '0' && c <= '9'); });
+  return !name.empty() && begins_name(name.front()) && std::ranges::all_of(name, is_in_name);
 }
 
 result<std::vector<std::pair<std::string, std::string>>> read_environment_file(std::string_view text) {

@@ -1,5 +1,6 @@
 #include "series_selector.hpp"
 
+#include <base/characters.hpp>
 #include <wire/config_problem.hpp>
 
 #include <algorithm>
@@ -8,10 +9,8 @@ namespace handoff {
 
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool begins_name(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_name(std::string_view text, bool colon) {
-  auto fits = [&](char c) { return begins_name(c) || is_digit(c) || (colon && c == ':'); };
+  auto fits = [&](char c) { return is_in_name(c) || (colon && c == ':'); };
   return !text.empty() && !is_digit(text[0]) && std::ranges::all_of(text, fits);
 }
 
@@ -67,7 +66,7 @@ class selector_parser {
     auto pattern = text_pattern::compile(read.value);
     if (!pattern) {
       auto found = text_.substr(began, at_ - began);
-      return plain_failure("expected a regular expression, found " + quoted(found) + ": " +
+      return plain_failure("expected a regular expression, found " + in_quotes(found) + ": " +
                            pattern.error().message());
     }
     read.pattern = std::move(*pattern);
@@ -118,8 +117,7 @@ class selector_parser {
 
   std::string take_word() {
     std::size_t began = at_;
-    while (at_ < text_.size() && (begins_name(text_[at_]) || is_digit(text_[at_]) || text_[at_] == ':'))
-      ++at_;
+    while (at_ < text_.size() && (is_in_name(text_[at_]) || text_[at_] == ':')) ++at_;
     return std::string(text_.substr(began, at_ - began));
   }
   bool take(char wanted) {
@@ -135,8 +133,8 @@ class selector_parser {
   // "expected '}' behind 'up{a="b"', found '…'".
   failure expected(std::string const& what, std::size_t where) const {
     std::string_view before = text_.substr(0, where), rest = text_.substr(where);
-    return plain_failure("expected " + what + (before.empty() ? "" : " behind " + quoted(before)) +
-                         (rest.empty() ? ", and there it ends" : ", found " + quoted(rest)));
+    return plain_failure("expected " + what + (before.empty() ? "" : " behind " + in_quotes(before)) +
+                         (rest.empty() ? ", and there it ends" : ", found " + in_quotes(rest)));
   }
 
   std::string_view text_;

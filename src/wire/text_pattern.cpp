@@ -1,5 +1,7 @@
 #include "text_pattern.hpp"
 
+#include <base/characters.hpp>
+
 #include <algorithm>
 #include <regex>
 
@@ -12,8 +14,6 @@ struct text_pattern::automaton {
 namespace {
 
 constexpr std::string_view too_large = "it is too large";
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // The number that begins there has more digits than any count should have.
 bool is_long_number(std::string_view text) {
