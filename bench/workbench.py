@@ -1,6 +1,7 @@
 """What every row stands on: the harness of the integration tests, a directory, tools, and an end to it all."""
 
 import contextlib
+import math
 import os
 import statistics
 import subprocess
@@ -70,6 +71,14 @@ class Workbench:
 
 def median(values):
     return statistics.median(values) if values else float("nan")
+
+
+def median_interval(values):
+    """Between which two of `values` the median of all that could be measured lies, in 95 of 100 such runs."""
+    ordered = sorted(values)
+    off = 0.98 * math.sqrt(len(ordered))  # ranks off the middle: 1.96 deviations of half of so many coins
+    middle = len(ordered) / 2
+    return ordered[max(0, math.floor(middle - off))], ordered[min(len(ordered) - 1, math.ceil(middle + off))]
 
 
 def quantile(values, fraction):

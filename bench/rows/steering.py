@@ -13,9 +13,10 @@ import contestants
 import steered
 from rows import throughput
 from table import Line, at_most, ratio
-from workbench import VERSION_HEADER, harness, median, quantile
+from workbench import VERSION_HEADER, harness, median, median_interval, quantile
 
 CANARY_WEIGHT = 5
+CANARY_CLIENTS = 200  # so that about as many meet the candidate in each turn
 DEVIATIONS_MAX = 4  # of four draws one lies beyond it once in 4,000 runs
 STATISTICS = "/proc/sys/kernel/bpf_stats_enabled"
 KEPT_ROLLOUT = 'bake = "0s"\nmax-draining = 8\n'
@@ -33,42 +34,47 @@ def load_result(address, *options):
 
 @steered.only
 def canary(bench):
-    """A split by steering against the same split by the kernel alone, and by a proxy; beside them no split at all, by
-    a bare service and by a generation whose candidate has no traffic: two processes that share the cores have a price."""
-    ours, pair, proxy, idle, bare = (contestants.Canary(bench, CANARY_WEIGHT), contestants.Pair(bench, CANARY_WEIGHT),
-                                     contestants.Split(bench, CANARY_WEIGHT), contestants.Canary(bench, 0),
-                                     contestants.Restart(bench))
-    everybody = [ours, pair, proxy, idle, bare]
+    """A split by steering against the same split by the kernel alone, twice, and by a proxy; beside them no split at
+    all, by a bare service and by a generation whose candidate has no traffic: two processes that share the cores have
+    a price."""
+    ours, pair, control = (contestants.Canary(bench, CANARY_WEIGHT), contestants.Pair(bench, CANARY_WEIGHT),
+                           contestants.Pair(bench, CANARY_WEIGHT))
+    others = [contestants.Split(bench, CANARY_WEIGHT), contestants.Canary(bench, 0), contestants.Restart(bench)]
+    everybody = [ours, pair, control, *others]
     for one in everybody:
         one.start()
     for name, options in throughput.KINDS.items():
         turns = []
-        for _ in range(bench.pick(40, 2)):
-            everybody.append(everybody.pop(0))
-            turns.append({one: load_result(one.address, "--clients", "32", "-d", "0.5", *options)
-                          for one in everybody})
+        for turn in range(bench.pick(120, 2)):
+            # A turn of these three differs by a seventh or so from the next one; of the others a rough figure will do.
+            now = everybody if turn % 4 == 0 else [ours, pair, control]
+            turns.append({one: load_result(one.address, "--clients", str(CANARY_CLIENTS), "-d", "0.5", *options)
+                          for one in now[turn % len(now):] + now[:turn % len(now)]})
         for what, unit, look in (("throughput", "requests/s", lambda seen: seen["requests_per_s"]),
                                  ("p99", "ms", lambda seen: seen["latency_ms"]["p99"])):
             seen = [{one: look(turn[one]) for one in turn} for turn in turns]
-            yield split_line(f"{name}, {len(turns)} interleaved turns: {what}", unit, seen, ours, pair,
-                             (proxy, idle, bare))
+            yield split_line(f"{name}, {len(turns)} interleaved turns: {what}", unit, seen, (ours, pair, control), others)
 
 
-def split_line(what, unit, turns, ours, pair, others):
+def split_line(what, unit, turns, compared, others):
     def over(one, other):
-        return sorted(turn[one] / turn[other] for turn in turns)
+        return [turn[one] / turn[other] for turn in turns if one in turn]
 
     def spelled(one):
         return f"{median([turn[one] for turn in turns]):{',.0f' if unit == 'requests/s' else '.2f'}}"
 
+    ours, pair, control = compared
     ratios = over(ours, pair)
+    least, most = median_interval(ratios)
+    same_least, same_most = median_interval(over(control, pair))
     proxy, idle, bare = (f"{median(over(one, pair)):.3g}" for one in others)
     bar = {"bar": "≥ 0.99", "met": median(ratios) >= 0.99} if unit == "requests/s" else {}
     return Line(f"a {100 - CANARY_WEIGHT}/{CANARY_WEIGHT} canary, {what}",
                 f"{spelled(ours)} {unit}",
-                f"bare, the same split by SO_REUSEPORT alone: {spelled(pair)} (half of the turns from "
-                f"{quantile(ratios, 0.25):.3f} to {quantile(ratios, 0.75):.3f}); of that HAProxy in front, the same "
-                f"split: {proxy}; one process, no split: handoff {idle}, bare {bare}",
+                f"bare, the same split by SO_REUSEPORT alone: {spelled(pair)}; the ratio is from {least:.3f} to "
+                f"{most:.3f} with a confidence of 95 % (bare against bare: {median(over(control, pair)):.3f}, from "
+                f"{same_least:.3f} to {same_most:.3f}); of bare, HAProxy in front, the same split: {proxy}; one "
+                f"process, no split: handoff {idle}, bare {bare}",
                 median(ratios), **bar)
 
 
