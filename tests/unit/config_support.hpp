@@ -1,6 +1,8 @@
 // What tests of configurations share: small files, and what a reading of them tells.
 #pragma once
 
+#include "paths.hpp"
+
 #include <wire/config_toml.hpp>
 
 #include <catch2/catch.hpp>
@@ -35,7 +37,7 @@ inline settings good(std::string const& toml) {
 }
 
 inline std::string content(std::string const& path) {
-  std::ifstream file(std::string(SOURCE_ROOT "/") + path);
+  std::ifstream file(std::string(source_root) + "/" + path);
   REQUIRE(file);
   return {std::istreambuf_iterator<char>(file), {}};
 }

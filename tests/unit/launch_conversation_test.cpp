@@ -54,7 +54,7 @@ class liar {
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, theirs_.get(), talk::channel);
-    std::string name = HANDOFF_EXEC_PATH;
+    std::string name = launcher_path;
     std::array<char*, 2> arguments{name.data(), nullptr};
     pid_t pid = -1;
     REQUIRE(::posix_spawn(&pid, name.c_str(), &actions, nullptr, arguments.data(), environ) == 0);

@@ -1,6 +1,8 @@
 // What the tests of launching share: a launcher, processes that are cleaned up, and a wait with a deadline.
 #pragma once
 
+#include "paths.hpp"
+
 #include <os/launch.hpp>
 #include <os/process.hpp>
 #include <wire/launch_spec.hpp>
@@ -23,7 +25,7 @@
 namespace handoff::testing {
 
 inline constexpr std::chrono::seconds patience{30};
-inline std::string const describe_process = DESCRIBE_PROCESS_PATH;
+inline std::string const describe_process = describe_process_path;
 
 // True when `fd` became readable (or ended) in time.
 inline bool becomes_readable(int fd) {
@@ -53,7 +55,7 @@ inline pipe_pair make_pipe() {
 }
 
 inline int test_launcher() {
-  static unique_fd const opened = std::move(open_launcher(HANDOFF_EXEC_PATH).value());
+  static unique_fd const opened = std::move(open_launcher(launcher_path).value());
   return opened.get();
 }
 

@@ -1,3 +1,5 @@
+#include "paths.hpp"
+
 #include <wire/snapshot.hpp>
 
 #include <catch2/catch.hpp>
@@ -12,7 +14,7 @@ using namespace handoff;
 namespace {
 
 std::filesystem::path recordings(std::uint32_t format) {
-  return std::filesystem::path(SOURCE_ROOT) / "tests/snapshots" / ("format-" + std::to_string(format));
+  return std::filesystem::path(source_root) / "tests/snapshots" / ("format-" + std::to_string(format));
 }
 
 snapshot recorded(std::filesystem::path const& file) {
