@@ -67,14 +67,20 @@ engine::consequences engine::handle_queue() {
   return of;
 }
 
+// Where nobody leaves, launches come before the writing: everybody waits for a new process, and one that is
+// not written down is a stranger to a successor, which ends it.
 void engine::do_the_rest(consequences const& of) {
   std::vector<instance_id> leavers;
   for (auto const& a : of.later)
     if (auto who = leaver(a)) leavers.push_back(*who);
-  if (of.changed && ports_.memory != nullptr) ports_.memory->keep(state_, of.facts, leavers);
+  bool const writes = of.changed && ports_.memory != nullptr;
+  if (leavers.empty())
+    for (auto const& a : of.later) perform(a);
+  if (writes) ports_.memory->keep(state_, of.facts, leavers);
   for (auto const& a : of.answers) ports_.audience.hear(a);
+  if (leavers.empty()) return;
   for (auto const& a : of.later) perform(a);
-  if (!of.later.empty() && ports_.memory != nullptr) ports_.memory->keep(state_, of.facts, {});
+  if (writes) ports_.memory->keep(state_, of.facts, {});
 }
 
 void engine::run() {
