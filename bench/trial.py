@@ -48,17 +48,20 @@ class Trial:
         return self.during[which] / self.between[which]
 
 
-def run(contestant, upgrades, load_options, interval=None, finish=False, look=None):
+def run(contestant, upgrades, load_options, interval=None, finish=False, look=None, arrange=None):
     """Upgrades a started contestant under load.
 
     `interval` is the time between two triggers, by default what the contestant needs. With `finish` the load ends
-    by itself, when it has sent all its requests. `look` is called just before each trigger.
+    by itself, when it has sent all its requests. `look` is called just before each trigger, `arrange` with the load's
+    pid at the start and after each window.
     """
     interval = interval or contestant.window + contestant.pause
     before = contestant.version
     triggers = {}
     options = [*load_options, "--version-header", VERSION_HEADER]
     with harness.Load(contestant.address, *options) as load:
+        if arrange:
+            arrange(load.process.pid)
         load.mark("between")
         time.sleep(max(contestant.pause, 0.3))
         next_at = time.monotonic()
@@ -71,6 +74,8 @@ def run(contestant, upgrades, load_options, interval=None, finish=False, look=No
             contestant.trigger()
             triggers[contestant.version] = began
             time.sleep(max(contestant.window - (time.monotonic_ns() - began) / 1e9, 0))
+            if arrange:
+                arrange(load.process.pid)
             load.mark("between")
             time.sleep(max(next_at - time.monotonic(), 0))
         if finish:
