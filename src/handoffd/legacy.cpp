@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 #include <utility>
 
 namespace handoff {
@@ -218,6 +219,20 @@ result<> find_legacy(legacy& into, std::string const& runtime_directory, std::st
   for (auto const& p : *survivors) {
     if (std::ranges::all_of(wanted, has)) break;
     if (auto done = take_back_sockets(p.pid, p.started, wanted, into.inherited); !done) return done;
+  }
+  return {};
+}
+
+std::string remembered_service(std::string const& runtime_directory, std::string const& configuration) {
+  std::error_code unknown;
+  for (std::filesystem::directory_iterator next(runtime_directory, unknown), end; !unknown && next != end;
+       next.increment(unknown)) {
+    if (!next->path().native().ends_with(memory_file_ending)) continue;
+    unique_fd memory(::open(next->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!memory || !is_ours_alone(memory.get()).value_or(false)) continue;
+    auto bytes = enduring_memory::read(memory.get());
+    auto left = bytes ? decode_snapshot(*bytes) : result<snapshot>(std::unexpected(bytes.error()));
+    if (left && left->configuration == configuration) return left->service;
   }
   return {};
 }

@@ -31,6 +31,10 @@ result<legacy> receive_legacy();
 // of one that stopped until nobody was left. Fails when that cannot be told now.
 result<> find_legacy(legacy&, std::string const& runtime_directory, std::string const& service);
 
+// Which service has a memory there of being run with this configuration, which cannot be read now; empty:
+// none.
+std::string remembered_service(std::string const& runtime_directory, std::string const& configuration);
+
 // For a trial run: whether we could go on from the snapshot in `fd`.
 result<> try_snapshot(int fd);
 

@@ -37,13 +37,20 @@ std::string own_path() {
   return unknown ? HANDOFF_SBIN "/handoffd" : path.string();
 }
 
-// The configuration as it is now, unless a predecessor knows what is in force.
-std::optional<int> read_first(std::string const& path, handoff::settings& into) {
+// The configuration as it is now, unless a predecessor knows what is in force: then one that cannot be read
+// changes nothing.
+std::optional<int> begin_with(std::string const& path, handoff::legacy& received, handoff::settings& into) {
   auto read = handoff::read_configuration(path);
-  if (!read) {
-    for (auto const& problem : read.error()) complain(problem, invalid_use);
-    return invalid_use;
+  auto directory = handoff::runtime_directory_path();
+  if (directory && !handoff::service_manager::keeps_descriptors()) {
+    auto service = read ? read->service.name : handoff::remembered_service(*directory, path);
+    auto found = service.empty() ? handoff::result<>() : handoff::find_legacy(received, *directory, service);
+    if (!found) return complain(found.error().message(), failed);
   }
+  if (!read)
+    for (auto const& problem : read.error()) complain(problem, invalid_use);
+  if (received.left) return {};
+  if (!read) return invalid_use;
   into = std::move(*read);
   return {};
 }
@@ -66,14 +73,8 @@ int supervise(std::string path, char** arguments) {
   handoff::supervisor_options options{.program = by_exec ? arguments[0] : own_path(), .configuration = path};
   options.launcher = helper_path("HANDOFF_EXEC", HANDOFF_LIBEXEC "/handoff-exec");
   options.probe = helper_path("HANDOFF_PROBE", HANDOFF_LIBEXEC "/handoff-probe");
-  if (!received->left) {
-    if (auto bad = read_first(path, options.first)) return *bad;
-    auto directory = handoff::runtime_directory_path();
-    if (directory && !handoff::service_manager::keeps_descriptors()) {
-      if (auto found = handoff::find_legacy(*received, *directory, options.first.service.name); !found)
-        return complain(found.error().message(), failed);
-    }
-  }
+  if (!received->left)
+    if (auto bad = begin_with(path, *received, options.first)) return *bad;
   if (received->left) options.first = received->left->current;
   if (!received->trouble.empty()) complain("cannot go on where a predecessor ended: " + received->trouble, 0);
   options.passed = std::move(received->passed);

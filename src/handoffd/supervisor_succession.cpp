@@ -159,7 +159,11 @@ void supervisor::parts::part_with_strangers() {
 
 snapshot supervisor::parts::describe_now(state const& s, std::vector<fact> const& untold,
                                          manifest& with) const {
-  snapshot now{.program = HANDOFF_VERSION, .service = service(), .boot = boot_id(), .state = s};
+  snapshot now{.program = HANDOFF_VERSION,
+               .service = service(),
+               .configuration = options.configuration,
+               .boot = boot_id(),
+               .state = s};
   listeners->keep(now.listeners, with);
   releases->keep(now, with);
   instances->keep(now, with);

@@ -18,8 +18,9 @@ result<std::string> runtime_directory_path();
 result<std::string> state_directory_path();
 
 // Where a supervisor without systemd remembers for its successor.
+constexpr char const* memory_file_ending = ".memory";
 inline std::string memory_file(std::string const& runtime_directory, std::string const& service) {
-  return runtime_directory + "/" + service + ".memory";
+  return runtime_directory + "/" + service + memory_file_ending;
 }
 
 // Where the notify sockets of its instances are.

@@ -25,10 +25,10 @@ HANDOFF_KEPT(kept_count, connections, datagrams)
 HANDOFF_KEPT(kept_client, connection, unread, unsent, waiting, ended, closing)
 HANDOFF_KEPT(verdict, kind, reason)
 HANDOFF_KEPT(kept_verdict, rollout, generation, verdict)
-HANDOFF_KEPT(snapshot, program, service, boot, state, current, listeners, releases, instances, stored,
-             next_stored, last_words, experiment, strangers, parting, before_experiment, untold, ready_told,
-             sequence, rollout_begun, rollout_started, rollout_stage, control, clients, lock, in_store,
-             descriptors)
+HANDOFF_KEPT(snapshot, program, service, configuration, boot, state, current, listeners, releases, instances,
+             stored, next_stored, last_words, experiment, strangers, parting, before_experiment, untold,
+             ready_told, sequence, rollout_begun, rollout_started, rollout_stage, control, clients, lock,
+             in_store, descriptors)
 
 namespace {
 

@@ -142,7 +142,8 @@ struct kept_verdict {
 struct snapshot {
   std::string program;  // version of who wrote it
   std::string service;
-  std::string boot;  // boot_id of random(4): moments are of that boot alone
+  std::string configuration;  // its path
+  std::string boot;           // boot_id of random(4): moments are of that boot alone
   handoff::state state;
   settings current;
   kept_listeners listeners;

@@ -194,6 +194,7 @@ class Operator(puppet.TestCase):
         self.assert_ends(s.cli("check", s.configuration), 0)
         s.write("instances = 0\n" + self.configuration())
         checked = self.assert_ends(s.cli("check", s.configuration), 2)
+        self.assertEqual(s.stop(), 0)  # for who goes on with it, the file would change nothing
         started = subprocess.run([harness.HANDOFFD, s.configuration], env=s.environment, capture_output=True, text=True)
         self.assertEqual(started.returncode, 2)
         for said in (checked.stderr, started.stderr):

@@ -204,6 +204,29 @@ class Survival(puppet.TestCase):
         self.assertNotIn("belongs to no instance", s.log_text())
         self.assertEqual(s.left_behind(), before)
 
+    def test_a_configuration_that_cannot_be_read_changes_nothing(self):
+        s = self.supervisor()
+        with open(s.configuration) as f:
+            good = f.read()
+        before = s.pids()
+
+        def spoil():
+            with open(s.configuration, "w") as f:
+                f.write(good + "[rollout\n")
+
+        for break_it in (spoil, lambda: os.unlink(s.configuration)):
+            break_it()
+            self.succeed(s)
+            self.assertEqual(s.pids(), before)
+            s.upgrade("refused", until=None)
+        self.assertRegex(s.log_text(), f"handoffd: {s.configuration}:.*\\n")
+        with open(s.configuration, "w") as f:
+            f.write(good)
+        s.upgrade()
+        self.assertFalse(set(s.pids()) & set(before))
+        self.assertEqual(puppet.ask(self.port), s.status()["live"])
+        self.assert_runs_what_it_says(s)
+
     def test_what_was_reloaded_is_remembered(self):
         s = self.supervisor()
         rest = '[drain]\ntimeout = "10s"\n[rollout]\nbake = "7s"\n'

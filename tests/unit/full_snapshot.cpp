@@ -336,6 +336,7 @@ kept_instance some_instance() {
 snapshot full_snapshot() {
   return {.program = "0.9",
           .service = "web",
+          .configuration = "/etc/handoff/web.toml",
           .boot = "1f7a5f5e",
           .state = some_state(),
           .current = some_settings(),
