@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <locale>
 #include <sstream>
+#include <utility>
 
 namespace handoff {
 
@@ -25,6 +26,7 @@ struct command_table::running {
   }
 
   listener_table& listeners;
+  std::string mark;
   process child;
   unique_fd channel;
   std::unique_ptr<output_pipe> output;
@@ -128,6 +130,8 @@ result<> command_table::start(command const& c, description const& what) {
     who = std::move(*named);
   }
   auto r = std::make_unique<running>(listeners_);
+  r->mark = mark_of_commands(around_) + std::to_string(number(c.rollout)) + "." +
+            std::to_string(std::to_underlying(c.number));
   if (what.probe)
     if (auto opened = open_way(*r, c, what); !opened) return opened;
   command_line line = r->way ? probe_command(*what.probe, r->way->near.target) : what.command;
@@ -176,6 +180,7 @@ result<launched_process> command_table::launch_with(running const& r, launch_spe
     descriptors.executable = helper_->descriptor();
     descriptors.listeners = {&socket, 1};
   }
+  spec.environment.push_back(r.mark);
   auto bytes = encode_launch(spec);
   if (!bytes) return std::unexpected(std::move(bytes.error()));
   return launch(around_.launcher, *bytes, descriptors);

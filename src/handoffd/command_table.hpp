@@ -15,6 +15,11 @@
 
 namespace handoff {
 
+// By this variable a successor knows what a predecessor ran.
+inline std::string mark_of_commands(surroundings const& around) {
+  return "HANDOFF_COMMAND=" + around.control_socket + ":";
+}
+
 class command_table final : public command_runner {
  public:
   struct description {
@@ -36,6 +41,10 @@ class command_table final : public command_runner {
   void run(command const&) override;
   void cancel(command_number) override;
   std::vector<pid_t> pids() const;
+  // For the successor of one that died: what it had under way runs on without us, and is ended before
+  // anything is run again.
+  result<> find_left_behind(state const&);
+  void end_left_behind();
   bool is_calm() const { return running_.empty() && waiting_.empty(); }
 
  private:
@@ -55,7 +64,8 @@ class command_table final : public command_runner {
   result<pinned_executable> helper_;
   describe describe_;
   std::map<command_number, std::unique_ptr<running>> running_;
-  std::deque<command> waiting_;  // probes beyond those that may run at once
+  std::deque<command> waiting_;       // probes beyond those that may run at once
+  std::vector<process> left_behind_;  // by a predecessor
 };
 
 }  // namespace handoff

@@ -59,7 +59,8 @@ result<> supervisor::parts::adopt_staff() {
     });
   };
   if (auto opened = listeners->open_missing_slots(left.listeners, needs_slot); !opened) return opened;
-  return options.predecessor_died || left.strangers ? find_strangers() : result<>();
+  auto found = options.predecessor_died ? commands->find_left_behind(left.state) : result<>();
+  return found && (options.predecessor_died || left.strangers) ? find_strangers() : found;
 }
 
 void supervisor::parts::begin_anew() {
@@ -75,6 +76,7 @@ void supervisor::parts::go_on() {
                              " left it" + (died ? " when it died" : "") + ", pid " +
                              std::to_string(::getpid()));
   tells->adopt(left, died);
+  commands->end_left_behind();
   adopted how{died, left.parting, {}};
   for (auto const& i : running_in(left.state))
     if (i.phase == instance_phase::launching && instances->has(i.id)) how.launched.push_back(i.id);

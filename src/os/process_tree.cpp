@@ -165,6 +165,14 @@ bool carries_variables(pid_t pid, std::span<std::string const> variables) {
                              [&](std::string const& one) { return has_variable(*environment, one); });
 }
 
+std::string rest_of_variable(pid_t pid, std::string const& beginning) {
+  auto environment = environment_of(pid);
+  std::size_t at = environment ? environment->find('\0' + beginning) : std::string::npos;
+  if (at == std::string::npos) return {};
+  at += 1 + beginning.size();
+  return environment->substr(at, environment->find('\0', at) - at);
+}
+
 result<std::size_t> kill_orphans(std::span<pid_t const> known, std::span<std::string const> variables) {
   auto children = direct_children();
   if (!children) return failure(std::move(children.error()).during("looking for orphans"));

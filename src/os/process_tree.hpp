@@ -37,6 +37,10 @@ std::vector<pid_t> children_of(pid_t);
 // read.
 bool carries_variables(pid_t, std::span<std::string const> variables);
 
+// What follows this beginning of a variable that the process was started with; empty when nothing does, or it
+// cannot be read.
+std::string rest_of_variable(pid_t, std::string const& beginning);
+
 // Sends SIGKILL to each direct child that is not `known` (all other children of ours: instances, hooks,
 // helpers) and carries the variables. Its own children come to us when it dies, so call again until it
 // returns 0 and no orphan is ending.

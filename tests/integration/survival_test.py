@@ -170,6 +170,39 @@ class Survival(puppet.TestCase):
         s.events.wait("verdict", rollout=3)
         self.assertEqual(s.status()["live"], 1)
 
+    def test_a_hook_that_ran_is_ended_before_it_runs_again(self):
+        gate = open(self.path("gate"), "w")
+        self.addCleanup(gate.close)
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        daemon = self.script("daemon", f"echo $$ >{self.path('leaves')}; exec sleep 1000 >/dev/null 2>&1")
+        hook = self.script("hook", f"""
+if [ $HANDOFF_ROLLOUT = 1 ]; then
+    setsid {daemon} & while ! [ -s {self.path("leaves")} ]; do :; done
+    exit
+fi
+echo $$ >>{self.path("pids")}
+flock {gate.name} true""")
+        s = self.supervisor(extra=f'[hooks]\nswitched = ["{hook}"]\n')
+        rollout = s.call("Upgrade")["rollout"]
+
+        def run():
+            return [int(pid) for pid in self.read("pids").split()]
+
+        harness.poll_until(run, "the hook")
+        left = int(self.read("leaves"))  # by a hook that has ended
+        self.addCleanup(harness.end, left)
+        harness.poll_until(lambda: harness.children(run()[0]), "what it waits for")
+        first = [*run(), *harness.children(run()[0])]
+        s.die()
+        s.start(until=None)
+        harness.poll_until(lambda: len(run()) == 2, f"the hook again\n{s.log_text()[-3000:]}")
+        self.assertEqual([pid for pid in first if harness.is_alive(pid)], [])
+        self.assertTrue(harness.is_alive(left))
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        harness.poll_until(lambda: s.status()["last"]["rollout"] == rollout, "the verdict")
+        self.assertEqual(s.status()["last"]["verdict"], "promoted")
+        self.assertEqual(len(run()), 2)
+
     # ---- what is known, and what is not
 
     def test_an_instance_that_ended_meanwhile_ended_nobody_knows_how(self):
