@@ -4,13 +4,16 @@
 
 #include <unistd.h>
 
+#include <utility>
+
 namespace handoff {
 
 keeper::keeper(describe d, report r, std::string file, unique_fd predecessors)
     : describe_(std::move(d)),
       report_(std::move(r)),
       file_(std::move(file)),
-      has_store_(service_manager::keeps_descriptors()) {
+      room_(service_manager::store_size()),
+      has_store_(room_ > 0) {
   if (predecessors) memory_ = enduring_memory::adopt(std::move(predecessors));
 }
 
@@ -45,19 +48,45 @@ result<> keeper::begin() {
   return {};
 }
 
+// systemd drops without a word what it has no room for, and keeps nothing twice: what it may have dropped is
+// sent again when there is room.
 void keeper::store(manifest const& with) {
+  bool const was_short = !shortage_.empty();
+  look_at_room(with.all().size() + 1);
+  bool const again = was_short && shortage_.empty();
+  std::map<std::string, int> fresh;
   std::set<std::string> names;
-  for (auto const& [name, fd] : with.all()) {
-    result<> done;
-    if (!stored_.contains(name)) done = service_manager::store(std::string(store_prefix) + name, fd);
-    if (done)
-      names.insert(name);
-    else
-      report_(done.error().message());
+  for (auto const& one : with.all()) {
+    if (again || !stored_.contains(one.first)) fresh.insert(one);
+    if (!fresh.contains(one.first) || send(one)) names.insert(one.first);
   }
+  bool const is_tight = shortage_.empty() && stored_.size() + fresh.size() + 1 > room_;
   for (auto const& name : stored_)
     if (!names.contains(name)) (void)service_manager::forget(std::string(store_prefix) + name);
+  if (is_tight)
+    for (auto const& one : fresh) (void)send(one);
   stored_ = std::move(names);
+}
+
+bool keeper::send(std::pair<std::string const, int> const& one) {
+  auto done = service_manager::store(std::string(store_prefix) + one.first, one.second);
+  if (!done) report_(done.error().message());
+  return done.has_value();
+}
+
+void keeper::look_at_room(std::size_t needed) {
+  std::string before = std::exchange(shortage_, {});
+  if (needed <= room_) return;
+  shortage_ =
+      "systemd keeps " + std::to_string(room_) + " descriptors for us, and " + std::to_string(needed) +
+      " are needed (FileDescriptorStoreMax=): of the others, a death of handoffd leaves only what the "
+      "service holds as well";
+  if (before.empty()) report_(shortage_);
+}
+
+void keeper::know(std::vector<std::string> const& names) {
+  stored_ = {names.begin(), names.end()};
+  look_at_room(stored_.size() + 1);
 }
 
 void keeper::forget() {

@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace handoff {
@@ -34,8 +35,11 @@ class keeper final : public remembrance {
   void keep(state const&, std::vector<fact> const& untold, std::vector<instance_id> const& parting) override;
 
   // Names that are in systemd's store.
-  void know(std::vector<std::string> const& names) { stored_ = {names.begin(), names.end()}; }
+  void know(std::vector<std::string> const& names);
   std::vector<std::string> known() const { return {stored_.begin(), stored_.end()}; }
+
+  // What an operator should know of the store; empty when all is well.
+  std::string const& shortage() const { return shortage_; }
 
   // What goes over to a successor by exec.
   void add_to(manifest& with) const {
@@ -49,13 +53,17 @@ class keeper final : public remembrance {
   result<> remember(state const&, std::vector<fact> const& untold, std::vector<instance_id> const& parting);
   result<> begin();
   void store(manifest const&);
+  bool send(std::pair<std::string const, int> const&);
+  void look_at_room(std::size_t needed);
 
   describe describe_;
   report report_;
   std::string file_;
+  std::size_t room_;  // of systemd's store
   bool has_store_;
   std::optional<enduring_memory> memory_;
   std::set<std::string> stored_;
+  std::string shortage_;
   bool failed_ = false;  // and said so
 };
 

@@ -177,6 +177,16 @@ result<std::vector<kept_process>> find_survivors(snapshot const& left, std::stri
   return all;
 }
 
+// A map that is still open keeps its sockets from the one of another program.
+void part_with_broken_programs(legacy& into) {
+  for (auto const& l : into.left->listeners.open) {
+    bool whole = std::ranges::all_of(l.program, [&](auto const& name) { return into.inherited.has(name); });
+    for (auto const& name : l.program)
+      if (!whole && into.inherited.take(name))
+        (void)service_manager::forget(std::string(store_prefix) + name);
+  }
+}
+
 }  // namespace
 
 result<legacy> receive_legacy() {
@@ -212,10 +222,16 @@ result<> find_legacy(legacy& into, std::string const& runtime_directory, std::st
     return {};
   }
   sort_out(into, std::exchange(into.passed, {}));
+  return take_back_missing(into, runtime_directory);
+}
+
+result<> take_back_missing(legacy& into, std::string const& runtime_directory) {
+  part_with_broken_programs(into);
   auto const wanted = sockets_of(*into.left);
-  auto survivors = find_survivors(*into.left, notify_directory(runtime_directory, service));
-  if (!survivors) return failure(std::move(survivors.error()).during("looking for who holds the listeners"));
   auto has = [&](auto const& socket) { return into.inherited.has(socket.second); };
+  if (std::ranges::all_of(wanted, has)) return {};
+  auto survivors = find_survivors(*into.left, notify_directory(runtime_directory, into.left->service));
+  if (!survivors) return failure(std::move(survivors.error()).during("looking for who holds the listeners"));
   for (auto const& p : *survivors) {
     if (std::ranges::all_of(wanted, has)) break;
     if (auto done = take_back_sockets(p.pid, p.started, wanted, into.inherited); !done) return done;

@@ -31,6 +31,10 @@ result<legacy> receive_legacy();
 // of one that stopped until nobody was left. Fails when that cannot be told now.
 result<> find_legacy(legacy&, std::string const& runtime_directory, std::string const& service);
 
+// What a store that is too small did not take of a predecessor's listeners, from the processes that hold
+// them.
+result<> take_back_missing(legacy&, std::string const& runtime_directory);
+
 // Which service has a memory there of being run with this configuration, which cannot be read now; empty:
 // none.
 std::string remembered_service(std::string const& runtime_directory, std::string const& configuration);

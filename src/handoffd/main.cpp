@@ -73,6 +73,10 @@ int supervise(std::string path, char** arguments) {
   handoff::supervisor_options options{.program = by_exec ? arguments[0] : own_path(), .configuration = path};
   options.launcher = helper_path("HANDOFF_EXEC", HANDOFF_LIBEXEC "/handoff-exec");
   options.probe = helper_path("HANDOFF_PROBE", HANDOFF_LIBEXEC "/handoff-probe");
+  auto directory = handoff::runtime_directory_path();
+  if (received->predecessor_died && directory)
+    if (auto taken = handoff::take_back_missing(*received, *directory); !taken)
+      return complain(taken.error().message(), failed);
   if (!received->left)
     if (auto bad = begin_with(path, *received, options.first)) return *bad;
   if (received->left) options.first = received->left->current;

@@ -302,6 +302,7 @@ json supervisor::parts::status() {
   seen.listeners = listeners->observe();
   seen.stray_notifications = instances->stray_notifications();
   seen.notes = releases->notes();
+  if (!memory->shortage().empty()) seen.notes.push_back(memory->shortage());
   auto const& r = mind->current().rollout;
   if (r && r->number == experiment) seen.before_experiment = before_experiment;
   return status_record(mind->current(), seen, tells->past().last(), loop::now());

@@ -178,9 +178,10 @@ void service_manager::catch_up() {
 
 bool service_manager::has_sent_all() { return to_manager().is_empty(); }
 
-bool service_manager::keeps_descriptors() {
+std::size_t service_manager::store_size() {
   char const* most = std::getenv("FDSTORE");
-  return outbox::manager_address().has_value() && most != nullptr && std::atoi(most) > 0;
+  bool has_one = outbox::manager_address().has_value() && most != nullptr;
+  return has_one ? static_cast<std::size_t>(std::max(std::atoi(most), 0)) : 0;
 }
 
 result<> service_manager::store(std::string_view name, int descriptor) {

@@ -39,8 +39,9 @@ class service_manager {
   // Waits until it has read all of it, some seconds at most: for who begins.
   static void catch_up();
 
-  // Whether it has a store for us: FDSTORE, which systemd sets since 254, and our units for older ones.
-  static bool keeps_descriptors();
+  // How many it keeps for us: FDSTORE, which systemd sets since 254, and our units for older ones.
+  static std::size_t store_size();
+  static bool keeps_descriptors() { return store_size() > 0; }
 
   // Puts a descriptor into systemd's store, or among what waits, under a name of at most 255 printable ASCII
   // characters without ':'. It stays there whatever becomes of its other end (FDPOLL=0).

@@ -42,7 +42,8 @@ def same_file(one, other):
 class Manager:
     """The part of systemd that a store needs. Names and descriptors, in the order in which they came."""
 
-    def __init__(self, test):
+    def __init__(self, test, room=4096):
+        self.room = room
         self.directory = tempfile.mkdtemp(prefix="handoff-test-")
         self.address = os.path.join(self.directory, "notify")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -84,7 +85,8 @@ class Manager:
                     os.close(fd)
             self.store = [entry for entry in self.store if entry[0] != name]
         for fd in descriptors:
-            if "FDSTORE" in fields and not any(same_file(fd, other) for _, other in self.store):
+            full = len(self.store) >= self.room
+            if "FDSTORE" in fields and not full and not any(same_file(fd, other) for _, other in self.store):
                 self.store.append((name, fd))
             else:
                 os.close(fd)
@@ -343,6 +345,41 @@ class Store(puppet.TestCase):
         for _ in range(2):
             self.die_and_come_back(s)
             self.assertEqual(s.pids(), pids)
+
+    def test_what_a_small_store_has_no_room_for_is_taken_back_from_the_services(self):
+        for sharing in ("shared", "steered"):
+            with self.subTest(sharing=sharing):
+                self.manager = Manager(self, room=4)
+                s = puppet.TestCase.supervisor(self, extra=f'[rollout]\nsharing = "{sharing}"\n', environment={
+                    "NOTIFY_SOCKET": self.manager.address, "FDSTORE": "4"})
+                for _ in range(2):
+                    s.upgrade()
+                    pids = s.pids()
+                    with harness.Load(self.address, "--clients", "4") as load:
+                        self.restart(s, ())
+                        self.assertEqual((s.pids(), len(self.manager.store)), (pids, 4))
+                        s.upgrade()
+                    self.assert_nothing_failed(load, at_least=10)
+                said = r"systemd keeps 4 descriptors for us, and \d+ are needed \(FileDescriptorStoreMax=\)"
+                self.assertEqual(len(re.findall(said, s.log_text())), 3)  # by each handoffd once
+                self.assertRegex(str(s.status()["notes"]), said)
+                self.assertEqual(s.stop(), 0)
+
+    def test_what_a_full_store_did_not_take_is_stored_when_there_is_room(self):
+        s = self.supervisor(instances=1)
+        s.upgrade()  # a slot goes a little after its generation, and is forgotten with what is remembered next
+        self.settle(s)
+        self.manager.room = most = len(self.manager.names())
+        s.environment["FDSTORE"] = str(most)
+        self.die_and_come_back(s)  # which may open an anchor in place of the one before
+        s.upgrade()  # for a while there are two generations
+        self.assertIn(f"systemd keeps {most} descriptors", s.log_text())
+
+        def has_all():
+            s.upgrade()
+            return set(self.manager.names()) == self.manager.remembered() | {"handoff.memory"}
+
+        harness.poll_until(has_all, f"the whole of {most} descriptors")
 
     def test_an_orderly_stop_leaves_nothing(self):
         s = self.supervisor()
