@@ -130,6 +130,8 @@ void narrator::adopt(snapshot const& left, bool predecessor_died) {
   state const& s = left.state;
   sequence_ = left.sequence;
   ready_told_ = left.ready_told;
+  if (auto const* last = history_.last(); last != nullptr && !s.rollout && !succeeded(last->verdict))
+    trouble_ = to_string(last->verdict);
   if (s.rollout) {
     history_.go_on(s.rollout->number);
     begun_ = left.rollout_begun;
@@ -150,7 +152,7 @@ void narrator::adopt(snapshot const& left, bool predecessor_died) {
   // systemd may have started us, and waits for the word.
   bool serves = s.with_role(role::live) != nullptr && s.lifecycle == lifecycle::running;
   if (serves && (predecessor_died || !s.rollout)) {
-    (void)service_manager::ready(summarize(s));
+    (void)service_manager::ready(status_line(s));
     ready_told_ = true;
   }
 }
@@ -176,6 +178,10 @@ void narrator::write_history(std::string const& line) {
   journal_.write(log_level::warning, std::move(written.error()).during("writing the history").message());
 }
 
+std::string narrator::status_line(state const& s) const {
+  return trouble_.empty() ? summarize(s) : trouble_ + "; " + summarize(s);
+}
+
 // READY when the first generation serves; then RELOADING for each rollout and READY for each verdict. Who
 // holds may do so for hours: the reload is over then, and the line of status says what goes on.
 void narrator::tell_systemd(fact const& f, state const& s) {
@@ -184,7 +190,7 @@ void narrator::tell_systemd(fact const& f, state const& s) {
   if (begins) (void)service_manager::extend_timeout(patience);
   if (f.kind == fact_kind::started) trouble_.clear();
   if (f.kind == fact_kind::verdict) trouble_ = succeeded(*f.verdict) ? "" : to_string(*f.verdict);
-  std::string status = trouble_.empty() ? summarize(s) : trouble_ + "; " + summarize(s);
+  std::string status = status_line(s);
   bool serves = s.with_role(role::live) != nullptr;
   if (f.kind == fact_kind::stopping) {
     (void)service_manager::stopping(status);

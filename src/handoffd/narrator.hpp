@@ -43,6 +43,7 @@ class narrator final : public audience {
   void open_history();
   void write_history(std::string const& line);
   void tell_systemd(fact const&, state const&);
+  std::string status_line(state const&) const;
   ended_rollout end(fact const&);
   void beat();
 

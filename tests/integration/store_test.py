@@ -346,6 +346,20 @@ class Store(puppet.TestCase):
             self.die_and_come_back(s)
             self.assertEqual(s.pids(), pids)
 
+    def test_how_the_last_rollout_failed_stays_in_the_status_line(self):
+        s = self.supervisor(instances=1)
+        s.write(self.demos("--fail-start", "3"))
+        s.upgrade("rolled_back", until=None)
+        for how in (self.reexec, self.die_and_come_back):
+            mark = len(self.manager.seen)
+            how(s)
+            told = [m["STATUS"] for m in self.manager.seen[mark:] if "STATUS" in m]
+            self.assertRegex(told[-1], "^rolled-back.*exited 3.*; generation 1 ", told)
+        s.write(self.demos())
+        s.upgrade()
+        self.settle(s)
+        self.assertNotIn("rolled-back", [m["STATUS"] for m in self.manager.seen if "STATUS" in m][-1])
+
     def test_what_a_small_store_has_no_room_for_is_taken_back_from_the_services(self):
         for sharing in ("shared", "steered"):
             with self.subTest(sharing=sharing):
