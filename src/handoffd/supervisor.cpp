@@ -302,6 +302,9 @@ json supervisor::parts::status() {
   seen.listeners = listeners->observe();
   seen.stray_notifications = instances->stray_notifications();
   seen.notes = releases->notes();
+  if (becoming && !becoming->waits_for.empty())
+    seen.notes.push_back("to become the handoffd that is installed waits for a moment without " +
+                         becoming->waits_for);
   if (!memory->shortage().empty()) seen.notes.push_back(memory->shortage());
   auto const& r = mind->current().rollout;
   if (r && r->number == experiment) seen.before_experiment = before_experiment;

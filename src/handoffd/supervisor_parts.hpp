@@ -22,6 +22,7 @@ struct succession {
   unique_fd program;
   std::unique_ptr<handoff::trial> trial;  // none: it succeeded
   watch deadline;                         // to find a moment at which nothing is in flight
+  std::string waits_for;                  // what was in flight when it was looked at last
   bool now = false;                       // such a moment
 };
 

@@ -231,7 +231,14 @@ std::string supervisor::parts::what_is_in_flight() const {
 
 void supervisor::parts::watch_for_calm() {
   bool waits = becoming && becoming->program && !becoming->trial && !becoming->now;
-  if (!waits || !what_is_in_flight().empty()) return;
+  if (!waits) return;
+  if (std::string what = what_is_in_flight(); !what.empty()) {
+    if (becoming->waits_for.empty())
+      write(log_level::info, "becomes the handoffd that is installed when there is a moment, in " +
+                                 spell(longest_wait) + " at most, without " + what);
+    becoming->waits_for = what;
+    return;
+  }
   becoming->now = true;
   events->stop();
 }

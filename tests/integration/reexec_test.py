@@ -1,6 +1,7 @@
 """handoffd becomes another handoffd in place: same process, same sockets, same services, nothing lost."""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -186,6 +187,9 @@ standby = "1h"
         asked = harness.Connection(s.socket)
         self.addCleanup(asked.close)
         asked.send("Reexec")
+        waits = "a moment.* without a hook, a check, a metric or a probe that runs"
+        harness.poll_until(lambda: re.search(waits, str(s.status()["notes"])), "a word about the wait")
+        self.assertEqual(len(re.findall(waits, s.log_text())), 1)
         with open(gate, "w") as f:
             f.write("\n")
         self.assertIn("version", asked.receive())
