@@ -90,6 +90,7 @@ struct supervisor::parts {
   void part_with_store();
   snapshot describe_now(state const&, std::vector<fact> const& untold, manifest&) const;
   std::optional<std::string> begin_reexec();
+  result<> begin_trial();
   void tried(result<> outcome);
   std::string what_is_in_flight() const;
   void watch_for_calm();

@@ -8,6 +8,7 @@
 #include <handoffd/second_try.hpp>
 #include <handoffd/supervisor_parts.hpp>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +33,13 @@ std::vector<instance> running_in(state const& s) {
   for (auto const& g : s.generations)
     std::ranges::copy_if(g.instances, std::back_inserter(all), &instance::is_running);
   return all;
+}
+
+// Whether there is another file by now than the one that was opened.
+bool is_replaced(int opened, std::string const& path) {
+  struct stat tried{}, there{};
+  if (::fstat(opened, &tried) < 0 || ::stat(path.c_str(), &there) < 0) return false;
+  return tried.st_dev != there.st_dev || tried.st_ino != there.st_ino;
 }
 
 }  // namespace
@@ -185,24 +193,25 @@ std::optional<std::string> supervisor::parts::begin_reexec() {
   if (becoming) return {};
   if (mind->current().lifecycle != lifecycle::running) return "the supervisor is stopping";
   becoming.emplace();
-  becoming->program = unique_fd(::open(options.program.c_str(), O_PATH | O_CLOEXEC));
-  manifest with;
-  auto bytes = encode_snapshot(describe_now(mind->current(), {}, with));
-  result<> begun;
-  if (!becoming->program) begun = os_failure("opening " + options.program);
-  if (begun && !bytes) begun = std::unexpected(bytes.error());
-  if (begun) {
-    auto trial = trial::begin(*events, launcher.get(), becoming->program.get(), options.program, *bytes,
-                              [this](result<> outcome) { tried(std::move(outcome)); });
-    if (trial)
-      becoming->trial = std::move(*trial);
-    else
-      begun = std::unexpected(trial.error());
-  }
+  auto begun = begin_trial();
   if (begun) return {};
   std::string why = begun.error().message();
   end_reexec(why);
   return why;
+}
+
+result<> supervisor::parts::begin_trial() {
+  becoming->deadline.reset();
+  becoming->program = unique_fd(::open(options.program.c_str(), O_PATH | O_CLOEXEC));
+  if (!becoming->program) return os_failure("opening " + options.program);
+  manifest with;
+  auto bytes = encode_snapshot(describe_now(mind->current(), {}, with));
+  if (!bytes) return std::unexpected(std::move(bytes.error()));
+  auto trial = trial::begin(*events, launcher.get(), becoming->program.get(), options.program, *bytes,
+                            [this](result<> outcome) { tried(std::move(outcome)); });
+  if (!trial) return std::unexpected(std::move(trial.error()));
+  becoming->trial = std::move(*trial);
+  return {};
 }
 
 void supervisor::parts::tried(result<> outcome) {
@@ -237,6 +246,10 @@ void supervisor::parts::watch_for_calm() {
       write(log_level::info, "becomes the handoffd that is installed when there is a moment, in " +
                                  spell(longest_wait) + " at most, without " + what);
     becoming->waits_for = what;
+    return;
+  }
+  if (is_replaced(becoming->program.get(), options.program)) {
+    if (auto begun = begin_trial(); !begun) end_reexec(begun.error().message());
     return;
   }
   becoming->now = true;

@@ -116,6 +116,26 @@ class Reexec(puppet.TestCase):
         self.assertEqual(after, os.stat(program).st_ino)
         self.reexec(s)
 
+    def test_what_is_installed_during_the_wait_goes_on(self):
+        s, program = self.with_own_program()
+        gate = self.path("gate")
+        os.mkfifo(gate)
+        with open(s.configuration, "a") as f:
+            f.write(f'\n[hooks]\nswitched = {{ command = ["/bin/sh", "-c", "read x <{gate}"] }}\n')
+        rollout = s.call("Upgrade")["rollout"]
+        s.events.wait("stage", rollout=rollout, text=f"rollout {rollout}: the switched hook")
+        asked = [harness.Connection(s.socket) for _ in range(2)]
+        for one in asked:
+            self.addCleanup(one.close)
+            self.install("handoffd", harness.HANDOFFD)
+            one.send("Reexec")
+            harness.poll_until(lambda: "waits for a moment" in str(s.status()["notes"]), "the end of the trial")
+        with open(gate, "w") as f:
+            f.write("\n")
+        for one in asked:
+            self.assertIn("version", one.receive())
+        self.assertEqual(os.stat(f"/proc/{s.process.pid}/exe").st_ino, os.stat(program).st_ino)
+
     def test_while_stopping_it_is_refused(self):
         s = self.supervisor("--ignore-drain")
         s.signal(signal.SIGTERM)
