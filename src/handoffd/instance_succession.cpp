@@ -73,7 +73,11 @@ result<> instance_table::adopt(snapshot const& left, inherited_descriptors& from
     auto fd = from.take(kept.descriptor);
     auto polling = kept.until_hangup ? store_polling::until_hangup : store_polling::never;
     store_->skip_keys_to(kept.key);
-    if (fd) (void)store_->add(kept.name, fd, polling);
+    if (fd)
+      (void)store_->add(kept.name, fd, polling);
+    else
+      around_.log(log_level::warning,
+                  "what the service stored as '" + kept.name + "' is lost: nobody kept it");
   }
   store_->skip_keys_to(left.next_stored);
   for (auto const& kept : left.instances)

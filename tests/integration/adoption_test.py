@@ -178,6 +178,19 @@ steer = false
         s.events.wait("instance_ready", since=self.restart(s))
         self.assertEqual(s.status()["live"], 1)
 
+    # ---- what it stored
+
+    def test_a_descriptor_that_nobody_kept_is_said_to_be_lost(self):
+        s = self.python("""with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+    ear.connect(os.environ["NOTIFY_SOCKET"])
+    socket.send_fds(ear, [b"FDSTORE=1\\nFDNAME=cache\\nFDPOLL=0"], [os.memfd_create("cache")])
+tell("READY=1")
+serve()""", service="fd-store-max = 1")
+        before = s.pids()
+        self.succeed(s)
+        self.assertEqual(s.pids(), before)
+        self.assertEqual(s.log_text().count("what the service stored as 'cache' is lost"), 1)
+
     # ---- processes
 
     FORKS = 'other = os.fork()\nif other == 0:\n    serve()\n'
