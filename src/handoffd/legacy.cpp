@@ -232,10 +232,16 @@ result<> take_back_missing(legacy& into, std::string const& runtime_directory) {
   if (std::ranges::all_of(wanted, has)) return {};
   auto survivors = find_survivors(*into.left, notify_directory(runtime_directory, into.left->service));
   if (!survivors) return failure(std::move(survivors.error()).during("looking for who holds the listeners"));
+  std::string kept_from_us;
   for (auto const& p : *survivors) {
-    if (std::ranges::all_of(wanted, has)) break;
-    if (auto done = take_back_sockets(p.pid, p.started, wanted, into.inherited); !done) return done;
+    if (std::ranges::all_of(wanted, has)) return {};
+    auto could = take_back_sockets(p.pid, p.started, wanted, into.inherited);
+    if (!could) return std::unexpected(std::move(could.error()));
+    if (!*could) kept_from_us = std::to_string(p.pid);
   }
+  if (!kept_from_us.empty() && !std::ranges::all_of(wanted, has))
+    into.missing = "a listener may be held by process " + kept_from_us +
+                   ", from which nothing may be taken back: that needs CAP_SYS_PTRACE or the same user";
   return {};
 }
 

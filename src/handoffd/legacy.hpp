@@ -19,6 +19,7 @@ struct legacy {
   std::vector<named_descriptor> passed;  // all else that systemd passed
   bool predecessor_died = false;
   std::string trouble;  // there was one, but it cannot be used
+  std::string missing;  // a listener, and why
   second_try again;     // by exec
 };
 

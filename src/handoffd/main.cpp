@@ -81,6 +81,7 @@ int supervise(std::string path, char** arguments) {
     if (auto bad = begin_with(path, *received, options.first)) return *bad;
   if (received->left) options.first = received->left->current;
   if (!received->trouble.empty()) complain("cannot go on where a predecessor ended: " + received->trouble, 0);
+  if (!received->missing.empty()) complain(received->missing, 0);
   options.passed = std::move(received->passed);
   options.left = std::move(received->left);
   options.inherited = std::move(received->inherited);

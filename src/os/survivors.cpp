@@ -115,14 +115,17 @@ result<unique_fd> hold_process(pid_t pid, std::uint64_t started) {
   return unique_fd();
 }
 
-result<> take_back_sockets(pid_t pid, std::uint64_t started,
-                           std::map<std::uint64_t, std::string> const& wanted, inherited_descriptors& into) {
+result<bool> take_back_sockets(pid_t pid, std::uint64_t started,
+                               std::map<std::uint64_t, std::string> const& wanted,
+                               inherited_descriptors& into) {
   auto process = hold_process(pid, started);
   if (!process) return std::unexpected(std::move(process.error()));
-  if (!*process) return {};
+  if (!*process) return true;
+  // Whether anything may be had of it is told before the number is looked at.
+  if (copy_descriptor(process->get(), -1) < 0 && may_not()) return false;
   std::string path = "/proc/" + std::to_string(pid) + "/fd";
   std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(path.c_str()), ::closedir);
-  if (!open && (is_gone() || may_not())) return {};
+  if (!open && (is_gone() || may_not())) return is_gone();
   if (!open) return os_failure(doing);
   for (;;) {
     errno = 0;
@@ -133,10 +136,11 @@ result<> take_back_sockets(pid_t pid, std::uint64_t started,
     auto kind = kind_behind(::dirfd(open.get()), entry->d_name, doing);
     if (!kind) return std::unexpected(std::move(kind.error()));
     if (!kind->starts_with("socket:[")) continue;
-    if (auto done = take_back(process->get(), *number, wanted, into); !done) return done;
+    if (auto done = take_back(process->get(), *number, wanted, into); !done)
+      return std::unexpected(std::move(done.error()));
   }
   if (errno != 0 && !is_gone()) return os_failure(doing);
-  return {};
+  return true;
 }
 
 }  // namespace handoff

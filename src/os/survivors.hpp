@@ -18,10 +18,12 @@ namespace handoff {
 result<unique_fd> hold_process(pid_t, std::uint64_t started);
 
 // Takes copies of those of the process's sockets whose cookies are wanted and whose names are not there yet.
-// Does nothing when the process is not the one that began then (start_time()), or when we may not. Fails when
-// we cannot now: whoever goes on without a socket that is still served would share its clients with nobody.
-result<> take_back_sockets(pid_t, std::uint64_t started, std::map<std::uint64_t, std::string> const& wanted,
-                           inherited_descriptors& into);
+// Does nothing when the process is not the one that began then (start_time()). False when we may not, fails
+// when we cannot now: whoever goes on without a socket that is still served would share its clients with
+// nobody.
+result<bool> take_back_sockets(pid_t, std::uint64_t started,
+                               std::map<std::uint64_t, std::string> const& wanted,
+                               inherited_descriptors& into);
 
 // Which pipe it is, for as long as it is open.
 struct pipe_number {

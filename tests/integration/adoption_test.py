@@ -178,6 +178,22 @@ steer = false
         s.events.wait("instance_ready", since=self.restart(s))
         self.assertEqual(s.status()["live"], 1)
 
+    # ---- capabilities
+
+    def test_without_the_capability_to_take_listeners_back_it_is_said(self):
+        if os.geteuid() != 0 or not shutil.which("setpriv"):
+            self.skipTest("needs root and setpriv(1)")
+        s = self.python('tell("READY=1")\nserve()', service='user = "nobody"')
+        before = s.pids()
+        s.die()
+        s.wrapper = ["setpriv", "--bounding-set=-sys_ptrace"]
+        s.launch()
+        self.assertEqual(s.process.wait(harness.PATIENCE), 1, s.log_text())
+        self.assertRegex(s.log_text(), f"held by process {before[0]}, .*CAP_SYS_PTRACE")
+        s.wrapper = []
+        s.start(until=None)
+        self.assertEqual(s.pids(), before)
+
     # ---- what it stored
 
     def test_a_descriptor_that_nobody_kept_is_said_to_be_lost(self):
