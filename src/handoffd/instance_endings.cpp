@@ -1,5 +1,6 @@
 // How instances end, and what is left of them.
 #include <os/process_tree.hpp>
+#include <wire/snapshot.hpp>
 
 #include <handoffd/running_instance.hpp>
 
@@ -76,8 +77,7 @@ void instance_table::bury(running& r) {
   (void)r.launched.kill_group();
   if (r.output) {
     r.output->drain_now();
-    append_words(last_words_[r.id.generation], r.output->tail(verdict_lines));
-    if (last_words_.size() > generations_quoted) last_words_.erase(last_words_.begin());
+    keep_words(r.id.generation, r.output->tail(verdict_lines));
   }
   strays_ += r.notify->seen().strangers + r.notify->seen().broken;
   if (r.adopted) (void)r.adopted->reap();
@@ -103,6 +103,23 @@ void instance_table::sweep(std::vector<pid_t> const& known) {
     if (reap_orphans(known).value_or(0) == 0) break;
   }
   disposer_.proceed();
+}
+
+void instance_table::keep_words(generation_number g, std::vector<std::string> const& words) {
+  append_words(last_words_[g], words);
+  if (last_words_.size() > generations_quoted) last_words_.erase(last_words_.begin());
+}
+
+// Of one that ended while nobody listened.
+void instance_table::keep_words(kept_instance const& of) {
+  keep_words(of.id.generation, output_pipe::tail_of(of.output_kept, of.output_is_cut, verdict_lines));
+}
+
+std::uint64_t instance_table::lines_of(generation_number g) const {
+  std::uint64_t lines = 0;
+  for (auto const& [id, r] : running_)
+    if (id.generation == g && r->output) lines += r->output->lines();
+  return lines;
 }
 
 std::vector<std::string> instance_table::last_words(generation_number g) const {

@@ -93,7 +93,10 @@ result<> instance_table::adopt(kept_instance const& kept, inherited_descriptors&
   if (!launched) return std::unexpected(launched.error());
   auto main = kept.adopted ? take_process(*kept.adopted, from) : process();
   if (!main) return std::unexpected(main.error());
-  if (!*launched && !*main) return {};  // gone, without a trace
+  if (!*launched && !*main) {  // gone, without a trace
+    keep_words(kept);
+    return {};
+  }
   // Of a service whose first process went away its number remains: its session's.
   r->launched = *launched ? std::move(*launched) : process(kept.launched.pid, unique_fd());
   if (*main) r->adopted = std::move(*main);
@@ -137,7 +140,10 @@ result<> instance_table::adopt_surroundings(running& r, kept_instance const& kep
   if (of->service.output.kind != output_kind::capture) return {};
   auto output = take_output(r, kept, from);
   if (!output) return std::unexpected(output.error());
-  if (!*output) return {};
+  if (!*output) {
+    keep_words(kept);
+    return {};
+  }
   auto reader = output_pipe::adopt(around_.events, std::move(*output), logs(r.id),
                                    {kept.output_partial, kept.output_kept, kept.output_is_cut});
   if (!reader) return std::unexpected(reader.error());

@@ -78,6 +78,7 @@ class instance_table final : public launcher {
 
   // The last lines of a generation's instances, the latest to end last; kept for the newest generations.
   std::vector<std::string> last_words(generation_number) const;
+  std::uint64_t lines_of(generation_number) const;  // how many its running instances wrote, that we know of
 
   std::map<instance_id, observed_instance> observe() const;
   std::uint64_t stray_notifications() const;
@@ -104,6 +105,8 @@ class instance_table final : public launcher {
   void ended(instance_id const&);
   bool await_collection(running&);
   void bury(running&);
+  void keep_words(generation_number, std::vector<std::string> const&);
+  void keep_words(kept_instance const&);
   void hear(instance_id const&, notify_datagram const&, std::vector<unique_fd>);
   void hear_watchdog(instance_id const&, notify_datagram const&);
   void follow_main(running&, pid_t);

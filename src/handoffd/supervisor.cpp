@@ -351,6 +351,22 @@ void supervisor::parts::send_what_waits() {
   if (armed) sending = std::move(*armed);
 }
 
+// What a candidate wrote belongs to its verdict, which a successor may have to tell.
+void supervisor::parts::remember_words() {
+  constexpr duration pause{100};
+  constexpr int share = 20;  // with thousands of listeners it takes its time
+  auto const& r = mind->current().rollout;
+  auto const lines = r ? instances->lines_of(r->candidate) : 0;
+  if (lines == lines_remembered || remembering) return;
+  lines_remembered = lines;
+  if (lines == 0) return;
+  instant const began = loop::now();
+  memory->keep(mind->current(), {}, {});
+  instant const done = loop::now();
+  auto armed = events->at(done + std::max(pause, share * (done - began)), [this] { remembering.reset(); });
+  if (armed) remembering = std::move(*armed);
+}
+
 void supervisor::run() {
   parts& p = *parts_;
   p.apply(p.options.first);
@@ -361,6 +377,7 @@ void supervisor::run() {
   auto turn = p.events->before_sleep([&p] {
     p.mind->run();
     p.note_experiment();
+    p.remember_words();
     p.watch_for_calm();
     p.send_what_waits();
   });

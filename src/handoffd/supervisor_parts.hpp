@@ -51,7 +51,9 @@ struct supervisor::parts {
   std::optional<succession> becoming;
   std::vector<process> strangers;  // instances that a predecessor started and did not live to note
   watch strangers_deadline;
-  watch sending;  // what systemd had no room for
+  std::uint64_t lines_remembered = 0;  // of the candidate's
+  watch remembering;                   // for a while nothing is, again
+  watch sending;                       // what systemd had no room for
   duration send_after{};
 
   std::string const& service() const { return options.first.service.name; }
@@ -95,6 +97,7 @@ struct supervisor::parts {
   std::string what_is_in_flight() const;
   void watch_for_calm();
   void send_what_waits();
+  void remember_words();
   void become_successor();
   void end_reexec(std::string const& why);
 };

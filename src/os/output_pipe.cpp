@@ -96,6 +96,7 @@ void output_pipe::take(std::string_view bytes) {
 void output_pipe::finish_line() {
   if (!has_partial_) return;
   if (partial_.ends_with('\r')) partial_.pop_back();
+  ++lines_;
   line_(printable(partial_, longest_line));
   partial_.clear();
   has_partial_ = false;
@@ -108,9 +109,8 @@ void output_pipe::keep(std::string_view bytes) {
   kept_is_cut_ = true;
 }
 
-std::vector<std::string> output_pipe::tail(std::size_t most) const {
-  std::string_view rest = kept_;
-  bool cut = kept_is_cut_ || rest.size() > kept_for_verdict;
+std::vector<std::string> output_pipe::tail_of(std::string_view rest, bool cut, std::size_t most) {
+  cut = cut || rest.size() > kept_for_verdict;
   if (rest.size() > kept_for_verdict) rest.remove_prefix(rest.size() - kept_for_verdict);
   std::size_t first_end = rest.find('\n');
   if (cut && first_end != std::string_view::npos) rest.remove_prefix(first_end + 1);

@@ -8,9 +8,11 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace handoff {
@@ -54,7 +56,11 @@ class output_pipe {
 
   // The last lines, oldest first, at most `most`; each printable and bounded. A first line that was cut by
   // the bound of what is kept is left out.
-  std::vector<std::string> tail(std::size_t most) const;
+  std::vector<std::string> tail(std::size_t most) const { return tail_of(kept_, kept_is_cut_, most); }
+  // Likewise, of what another one remembered.
+  static std::vector<std::string> tail_of(std::string_view kept, bool is_cut, std::size_t most);
+
+  std::uint64_t lines() const { return lines_; }  // how many were given out
 
  private:
   enum class reading { more, waits, ended };
@@ -74,6 +80,7 @@ class output_pipe {
   bool has_partial_ = false;
   std::string kept_;  // the last bytes, at most twice kept_for_verdict between two reads
   bool kept_is_cut_ = false;
+  std::uint64_t lines_ = 0;
   watch watch_;
 };
 

@@ -260,6 +260,30 @@ flock {gate.name} true""")
         self.assertEqual(puppet.ask(self.port), s.status()["live"])
         self.assert_runs_what_it_says(s)
 
+    def test_what_a_candidate_wrote_is_in_its_verdict(self):
+        s = self.supervisor(instances=1)
+        s.write(self.puppets(rest='[rollout]\nbake = "1h"\n'))
+        rollout = s.call("Upgrade")["rollout"]
+        s.events.wait("serving", rollout=rollout)
+        for line in ("it begins to fail", "it fails for good"):
+            self.tell(f"print('{line}')", generation=2)
+        memory = s.socket.replace(".sock", ".memory")
+
+        def remembered():
+            with open(memory, "rb") as f:
+                return b"it fails for good" in f.read()
+
+        harness.poll_until(remembered, "its words to be remembered")
+        victim = s.pids("candidate")[0]
+        s.die()
+        os.kill(victim, signal.SIGKILL)
+        harness.poll_until(lambda: not harness.is_alive(victim), "its end")
+        s.start(until=None)
+        harness.poll_until(lambda: s.status()["last"]["rollout"] == rollout, "the verdict")
+        last = s.status()["last"]
+        self.assertEqual(last["verdict"], "rolled_back")
+        self.assertEqual(last["output"][-2:], ["it begins to fail", "it fails for good"])
+
     def test_what_was_reloaded_is_remembered(self):
         s = self.supervisor()
         rest = '[drain]\ntimeout = "10s"\n[rollout]\nbake = "7s"\n'
