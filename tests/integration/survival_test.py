@@ -34,6 +34,84 @@ signal.pause()
 """
 
 
+# For a hook, a check or a metric: from the rollout in its argument on it says that it runs, and waits for the gate.
+WAITS = """[ $HANDOFF_ROLLOUT -lt $1 ] || { echo runs >>DIRECTORY/runs; flock DIRECTORY/gate true; }
+echo 1"""
+STEERED = '[rollout]\nsharing = "steered"\n'
+STEPS = 'strategy = "canary"\nsteps = [{ weight = 25, pause = true }, { weight = 50, pause = true }]\n'
+STANDBY = 'strategy = "blue-green"\nauto-promote = true\nstandby = "1h"\n'
+
+
+def waits(rollout=2):
+    return f'["DIRECTORY/waits", "{rollout}"]'
+
+
+# ---- where a rollout is killed: what brings it there, and which rollout ends last
+
+
+def runs(self, s):
+    rollout = s.call("Upgrade")["rollout"]
+    harness.poll_until(lambda: self.read("runs"), f"the command that waits\n{s.log_text()[-2000:]}")
+    return rollout
+
+
+def queues(self, s):
+    runs(self, s)
+    return s.call("Upgrade")["rollout"]
+
+
+def holds(self, s):
+    rollout = s.call("Upgrade")["rollout"]
+    s.events.wait("holding", rollout=rollout)
+    return rollout
+
+
+def is_at_its_second_step(self, s):
+    rollout = holds(self, s)
+    mark = s.events.mark()
+    s.call("Promote")
+    s.events.wait("holding", since=mark, rollout=rollout)
+    return rollout
+
+
+def pauses(self, s):
+    rollout = holds(self, s)
+    s.call("Pause")
+    return rollout
+
+
+def starts_the_rest(self, s):
+    """Of which one never is ready."""
+    s.write(self.puppets("ready = instance == 1", service="instances = 2", rest=s.rest))
+    rollout = s.call("Upgrade")["rollout"]
+    if "canary" in s.rest:
+        s.events.wait("holding", rollout=rollout)
+        s.call("Promote")
+    harness.poll_until(lambda: os.path.exists(self.path("2.2")), "its second instance")
+    return rollout
+
+
+def bakes(self, s):
+    rollout = s.call("Upgrade")["rollout"]
+    if "canary" in s.rest:
+        s.events.wait("holding", rollout=rollout)
+        s.call("Promote")
+    s.events.wait("serving", rollout=rollout)
+    return rollout
+
+
+def goes_back(self, s):
+    s.upgrade(until=None)
+    s.call("Rollback")
+    harness.poll_until(lambda: self.read("runs"), "the hook of the way back")
+    return s.status()["rollout"]["number"]
+
+
+def killed_where(reach, rollout="", rest="", verdict="rolled_back", live=1):
+    """A test that kills it there, and looks what its successor makes of the rollout: the verdict, and who is live."""
+    return lambda self: self.die_and_go_on(reach, rollout, rest, verdict, live)
+
+
 class Survival(puppet.TestCase):
     def succeed(self, s):
         """Kills it, and starts a successor, which has come to rest when this returns."""
@@ -104,6 +182,93 @@ class Survival(puppet.TestCase):
         elif what > 1:
             s.signal(signal.SIGHUP)
 
+    # ---- in every state of a rollout
+
+    test_in_the_preflight_hook = killed_where(runs, rest=f"[hooks]\npreflight = {waits()}\n")
+    test_in_the_ready_hook = killed_where(runs, rest=f"[hooks]\nready = {waits()}\n")
+    test_in_the_switched_hook = killed_where(runs, rest=f"[hooks]\nswitched = {waits()}\n", verdict="promoted", live=2)
+    test_in_a_check = killed_where(runs, rest=f'[[check]]\nname = "c"\ncommand = {waits()}\n')
+    test_in_a_metric = killed_where(runs, 'strategy = "canary"\nsteps = [{ weight = 25, hold = "1h" }]\n',
+                                    f'[[metric]]\nname = "m"\nkind = "value"\nmax = 10\ncommand = {waits()}\n')
+    test_at_the_first_step_of_a_canary = killed_where(holds, STEPS)
+    test_at_the_second_step_of_a_canary = killed_where(is_at_its_second_step, STEPS)
+    test_in_the_last_start_of_a_canary = killed_where(
+        starts_the_rest, 'strategy = "canary"\nsteps = [{ weight = 25, pause = true }]\n')
+    test_in_the_bake_of_a_canary = killed_where(
+        bakes, 'strategy = "canary"\nsteps = [{ weight = 25, pause = true }]\nbake = "1s"\n', verdict="promoted", live=2)
+    test_in_the_middle_of_a_rolling_one = killed_where(starts_the_rest, 'strategy = "rolling"\nmax-surge = 1\n')
+    test_before_blue_becomes_green = killed_where(holds, 'strategy = "blue-green"\n')
+    test_in_an_experiment = killed_where(holds, 'strategy = "experiment"\n')
+    test_in_a_pause = killed_where(pauses, STEPS)
+    test_on_the_way_back_to_a_standby = killed_where(
+        goes_back, STANDBY, f"[hooks]\nswitched = {waits(3)}\n", verdict="promoted")
+    test_with_a_trigger_that_waits = killed_where(
+        queues, rest=f"[hooks]\nready = {waits()}\n", verdict="promoted", live=3)
+
+    def die_and_go_on(self, reach, rollout, rest, verdict, live):
+        gate = open(self.path("gate"), "w")
+        self.addCleanup(gate.close)
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        self.script("waits", WAITS.replace("DIRECTORY", self.directory))
+        rest = (STEERED + rollout + rest).replace("DIRECTORY", self.directory)
+        s = self.supervisor(extra=rest, start=False)
+        s.rest = rest
+        s.start()
+        last = reach(self, s)
+        s.die()
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        self.come_to_rest(s, last, verdict)
+        self.assertEqual(s.status()["live"], live)
+        self.assert_it_goes_on(s, last)
+
+    def test_degraded_between_two_tries(self):
+        s = self.supervisor("--fail-start", "3", extra='[restart]\nbackoff = "1s..1s"\n' + STEERED, start=False)
+        s.start("rolled_back")
+        harness.poll_until(lambda: s.status()["state"] == "degraded", "the state degraded")
+        s.die()
+        s.write(self.demos(service="instances = 2", rest=STEERED))
+        s.start(until=None)
+        harness.poll_until(lambda: self.is_resting(s.status()), f"a try that succeeds\n{s.log_text()[-3000:]}")
+        self.assert_it_goes_on(s, s.status()["last"]["rollout"])
+
+    def come_to_rest(self, s, last, verdict):
+        s.start(until=None)
+
+        def over():
+            status = s.status()
+            roles = {g["role"] for g in status["generations"]} - {"standby"}
+            return status["last"]["rollout"] == last and status["rollout"] is None and roles == {"live"}
+
+        harness.poll_until(over, f"the end of rollout {last}\n{s.log_text()[-3000:]}")
+        told = s.status()["last"]
+        self.assertEqual(told["verdict"], verdict, told)
+        if verdict == "rolled_back":
+            self.assertIn(DIED, told["reason"])
+
+    def assert_it_goes_on(self, s, last):
+        """Nobody is left over, nothing was told twice, and traffic follows what is said."""
+        self.assert_runs_what_it_says(s)
+        self.assertEqual(len(s.pids()), 2)
+        mark = f"HANDOFF_COMMAND={s.directory}/".encode()
+        harness.poll_until(lambda: not [p for p in harness.processes() if mark in harness.environment_of(p)],
+                           "no command of before")
+        self.assert_one_verdict_each(s, last)
+        live = s.status()["live"]
+        self.assertEqual(self.shares(20), {live: 20})
+        s.write(self.demos(service="instances = 2", rest=puppet.BRISK + STEERED + STEPS))
+        rollout = holds(self, s)
+        self.assert_weights_move_traffic(s)
+        s.call("Promote", full=True)
+        s.events.wait("verdict", rollout=rollout, verdict="promoted")
+        self.assertEqual(self.shares(20), {s.status()["live"]: 20})
+
+    def assert_weights_move_traffic(self, s):
+        """Of a rollout that holds."""
+        sides = {0: s.status()["live"], 100: s.status()["rollout"]["generation"]}
+        for weight, who in sides.items():
+            s.call("SetWeight", weight=weight)
+            self.assertEqual(self.shares(20), {who: 20})
+
     # ---- in the middle of a rollout
 
     def test_in_each_step_of_a_canary(self):
@@ -124,8 +289,7 @@ class Survival(puppet.TestCase):
                 self.assert_runs_what_it_says(s)
             rollout = s.call("Upgrade")["rollout"]
             s.events.wait("holding", rollout=rollout)
-            s.call("SetWeight", weight=70)  # what steers came over as well
-            self.assertEqual(s.status()["rollout"]["weight"], 70)
+            self.assert_weights_move_traffic(s)  # what steers came over as well
             for _ in range(2):
                 s.call("Promote")
             s.events.wait("settled", rollout=rollout)
