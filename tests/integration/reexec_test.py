@@ -40,8 +40,14 @@ class Reexec(puppet.TestCase):
         self.assertEqual(s.stop(), 0)
 
     def test_many_mixed_with_upgrades_under_load_lose_nothing(self):
-        s = self.supervisor()
-        times = int(os.environ.get("HANDOFF_TEST_REEXECS", "25"))
+        self.reexec_often("shared")
+
+    def test_many_with_steered_listeners(self):
+        self.reexec_often("steered")
+
+    def reexec_often(self, sharing):
+        s = self.supervisor(extra=f'[rollout]\nsharing = "{sharing}"\n')
+        times = int(os.environ.get("HANDOFF_TEST_REEXECS", "100"))
         with harness.Load(self.address, "--clients", "16", "--sources", "8") as load:
             for _ in range(times):
                 s.call("Reexec")
