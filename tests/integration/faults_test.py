@@ -16,6 +16,7 @@ import time
 import harness
 import injection
 import puppet
+import service_manager
 
 SEED = int(os.environ.get("HANDOFF_TEST_SEED") or random.randrange(1 << 32))
 SOON = 1.0  # a phase that a lasting fault stops is given up after it, and must end well without the fault
@@ -48,20 +49,30 @@ def processes_of(directory):
     return [pid for pid in harness.processes() if mark in harness.environment_of(pid) and harness.is_alive(pid)]
 
 
-def campaign_against(phase, sharing="steered", whose="", only=""):
-    """A test that disturbs a phase of Faults; `whose` calls, if not the supervisor's, and which of them."""
-    return lambda self: self.campaign(phase, sharing, whose, only)
+def campaign_against(phase, sharing="steered", whose="", only="", stored=False):
+    """A test that disturbs a phase of Faults; `whose` calls, if not the supervisor's, and which of them; `stored`: a
+    service manager keeps descriptors."""
+    return lambda self: self.campaign(phase, sharing, whose, only, stored)
 
 
 class Faults(puppet.TestCase):
     """One supervisor after the other, each for as many injections as it survives."""
 
-    def world(self, sharing):
+    def world(self, sharing, stored):
         self.sharing = sharing
         self.injector = injection.Injector(self, self.directory)  # which has to outlive those it decides about
-        self.s = harness.Supervisor(self, self.configuration(), wrapper=self.injector.wrapper, start=False)
+        self.manager = service_manager.Manager(self) if stored else None
+        environment = self.manager.environment() if stored else None
+        self.s = harness.Supervisor(self, self.configuration(), environment=environment,
+                                    wrapper=self.injector.wrapper, start=False)
         self.baseline = None
         self.said = 0  # of the log
+
+    def launch(self):
+        if self.manager:
+            self.manager.launch(self.s)
+        else:
+            self.s.launch()
 
     def configuration(self, *options):
         rest = f'steer = false\n{puppet.BRISK}[rollout]\nsharing = "{self.sharing}"\n'
@@ -146,7 +157,7 @@ class Faults(puppet.TestCase):
 
     def start_well(self):
         self.write()
-        self.s.launch()
+        self.launch()
         self.settle()
         # The one that comes and goes (a client, a spare) is no leak; a leak goes on growing.
         self.baseline = 0
@@ -241,7 +252,7 @@ class Faults(puppet.TestCase):
                 self.expect_clear_end()
                 self.expect_nothing_could_be_done()
                 how = "ended, adopted"
-                self.s.launch()
+                self.launch()
             self.settle()
         expect(self.status()["live"] == live and self.s.pids() == pids, "live instances changed")
         return how
@@ -261,14 +272,14 @@ class Faults(puppet.TestCase):
             self.s.process.kill()
             self.s.process.wait()
             self.arm()
-            self.s.launch()
+            self.launch()
             with contextlib.suppress(Finding):
                 wait_for(lambda: self.s.process.poll() is not None or self.at_rest(), "the end", SOON)
             self.disarm()
             if self.s.process.poll() is not None:
                 tries = "refused, then "
                 self.expect_clear_end()
-                self.s.launch()
+                self.launch()
             self.settle()
         adopted = self.status()["live"] == live and self.s.pids() == pids
         return tries + ("as ever" if adopted else "anew")
@@ -278,7 +289,7 @@ class Faults(puppet.TestCase):
         how = "as ever"
         self.write()
         self.arm()
-        self.s.launch()
+        self.launch()
         with contextlib.suppress(Finding):
             wait_for(lambda: self.s.process.poll() is not None or self.last() and self.at_rest(), "the end", SOON)
         self.disarm()
@@ -286,7 +297,7 @@ class Faults(puppet.TestCase):
             self.expect_clear_end()
             self.expect_nobody()
             how = "refused"
-            self.s.launch()
+            self.launch()
         status = self.settle()
         if how == "as ever" and status["last"] and status["last"]["cause"] != "start":
             how = "tried again"
@@ -350,9 +361,12 @@ class Faults(puppet.TestCase):
         if self.s.process:
             self.s.process.wait()
         wait_for(lambda: not processes_of(self.s.directory), "the end of a supervisor")
+        if self.manager:
+            self.manager.catch_up()
+            self.manager.forget_all()
 
-    def campaign(self, phase, sharing, whose, only):
-        self.world(sharing)
+    def campaign(self, phase, sharing, whose, only, stored):
+        self.world(sharing, stored)
         self.whose = whose
         if phase is not Faults.start_phase:
             self.start_well()
@@ -392,6 +406,8 @@ class Faults(puppet.TestCase):
     test_rollback = campaign_against(rollback)
     test_reexec = campaign_against(reexec)
     test_adoption = campaign_against(adoption)
+    test_upgrade_with_a_store = campaign_against(upgrade, stored=True)
+    test_adoption_with_a_store = campaign_against(adoption, stored=True)
     test_upgrade_of_shared_listeners = campaign_against(upgrade, sharing="shared")
     test_adoption_of_shared_listeners = campaign_against(adoption, sharing="shared")
     test_upgrade_whose_launcher_fails = campaign_against(upgrade, whose="handoff-exec")
