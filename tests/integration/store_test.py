@@ -239,6 +239,19 @@ class Store(puppet.TestCase):
         self.settle(s)
         self.assertNotIn("rolled-back", [m["STATUS"] for m in self.manager.seen if "STATUS" in m][-1])
 
+    def test_every_successor_feeds_the_watchdog(self):
+        s = self.supervisor(instances=1, more={"WATCHDOG_USEC": "100000"})
+        for how in (self.reexec, self.die_and_come_back):
+            how(s)
+            self.manager.catch_up()
+            mark = len(self.manager.seen)
+
+            def fed():
+                return sum(m.get("WATCHDOG") == "1" for m in self.manager.seen[mark:])
+
+            with self.manager.changed:
+                self.assertTrue(self.manager.changed.wait_for(lambda: fed() >= 5, harness.PATIENCE), how)
+
     def test_what_a_small_store_has_no_room_for_is_taken_back_from_the_services(self):
         for sharing in ("shared", "steered"):
             with self.subTest(sharing=sharing):
