@@ -228,7 +228,10 @@ serve()""", service="fd-store-max = 1")
         before = s.pids()
         self.succeed(s)  # which finds the address in use, had it not found the listener
         self.assertEqual(s.pids(), before)
+        everybody = s.left_behind()
         s.upgrade()
+        # A worker that is killed takes a connection with it that comes before it is gone.
+        harness.poll_until(lambda: not any(map(harness.is_alive, everybody)), "their end")
         self.assertGreater(self.who_answers(), 0)
 
     # ---- /proc
