@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace handoff::cli {
@@ -23,6 +24,7 @@ namespace {
 constexpr std::size_t longest_shown = 300;                      // of a value, on a line
 constexpr duration patience_beyond = std::chrono::seconds(30);  // beside what a service may take to get ready
 constexpr duration between_tries{50};                           // between two looks at it
+constexpr auto restart_script = HANDOFF_LIBEXEC "/handoff-needrestart";
 
 struct wrap_request {
   std::string unit;
@@ -51,6 +53,19 @@ result<> check(outcome_of_wrap const& all) {
   return {};
 }
 
+// What else may restart it.
+void note_restarts(wrap_paths const& paths, surroundings const& of, std::vector<std::string>& notes) {
+  if (needs_restart_link(paths))
+    notes.push_back(paths.restart + " becomes a link: needrestart upgrades it, and does not restart it");
+  auto from_package = [](std::string const& path) {
+    return path.starts_with("/usr/lib/") || path.starts_with("/lib/");
+  };
+  if (std::ranges::any_of(of.unit.files, from_package))
+    notes.push_back(
+        "when scripts of its package restart the unit, that is a stop, which drains, and a start, and no "
+        "upgrade: see policy-rc.d in docs/wrap.md");
+}
+
 result<outcome_of_wrap> prepare(wrap_request const& how) {
   std::vector<std::string> notes;
   auto of = surroundings_of(full_name(how.unit), how.wanted.listeners.empty(), notes);
@@ -64,8 +79,9 @@ result<outcome_of_wrap> prepare(wrap_request const& how) {
   installation const at{HANDOFF_SBIN "/handoffd", HANDOFF_BIN "/handoff", HANDOFF_LIBEXEC "/handoff-sweep"};
   all.drop_in = drop_in_text(
       all.made, at, {all.paths.configuration, digest_of(all.configuration), missing_directories(all.paths)});
-  if (all.made.possible())
-    if (auto good = check(all); !good) return std::unexpected(good.error());
+  if (!all.made.possible()) return all;
+  if (auto good = check(all); !good) return std::unexpected(good.error());
+  note_restarts(all.paths, *of, all.made.notes);
   return all;
 }
 
@@ -163,7 +179,7 @@ ending undo(wrap_request const& how) {
   if (!is_wrapped(of->unit.id)) return tell({ending::refused, of->unit.id + " is not wrapped"});
   bool by_sockets = !of->socket_listeners.empty();
   auto done = change(
-      of->unit.id, of->unit.active, by_sockets, [&] { return uninstall(of->unit.id, notes); },
+      of->unit.id, of->unit.active, by_sockets, [&] { return uninstall(of->unit.id, restart_script, notes); },
       [&] { return systemctl({by_sockets ? "restart" : "start", of->unit.id}); });
   if (!done) return tell({ending::refused, done.error().message()});
   if (how.json)
@@ -185,11 +201,15 @@ ending write(outcome_of_wrap const& all) {
     if (auto begun = systemctl({"--no-block", verb, unit}); !begun) return begun;
     return await_verdict(unit, all.made.configuration.service, before);
   };
-  auto put = [&] { return install(all.paths, all.configuration, all.made.secret, all.drop_in); };
+  auto put = [&] {
+    return install(all.paths, all.configuration, all.made.secret, all.drop_in, restart_script);
+  };
   auto done = change(unit, all.active, all.by_sockets, put, start);
   if (done) return ending::done;
   std::vector<std::string> notes;
-  auto take_away = [&]() -> result<> { return is_wrapped(unit) ? uninstall(unit, notes) : result<>(); };
+  auto take_away = [&]() -> result<> {
+    return is_wrapped(unit) ? uninstall(unit, restart_script, notes) : result<>();
+  };
   auto back = change(unit, all.active, all.by_sockets, take_away, [&] { return systemctl({verb, unit}); });
   tell({ending::failed, fmt::format("{}: it does not run under handoffd: {}", unit, done.error().message())});
   return tell({ending::failed, back ? unit + ": as it was before" : back.error().message()});

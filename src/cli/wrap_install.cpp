@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <climits>
 #include <cstdio>
 
 namespace handoff::cli {
@@ -26,10 +28,17 @@ result<> write(std::string const& path, mode_t mode, std::string_view text) {
   return {};
 }
 
+std::string target_of(std::string const& link) {
+  std::array<char, PATH_MAX> text{};
+  ssize_t n = ::readlink(link.c_str(), text.data(), text.size());
+  return {text.data(), n < 0 ? 0 : static_cast<std::size_t>(n)};
+}
+
 }  // namespace
 
 wrap_paths paths_of(std::string const& unit, std::string const& name) {
-  return {"/etc/handoff/" + name + ".toml", "/etc/systemd/system/" + unit + ".d/50-handoff.conf"};
+  return {"/etc/handoff/" + name + ".toml", "/etc/systemd/system/" + unit + ".d/50-handoff.conf",
+          "/etc/needrestart/restart.d/" + unit};
 }
 
 std::vector<std::string> missing_directories(wrap_paths const& paths) {
@@ -45,14 +54,23 @@ result<> are_free(wrap_paths const& paths) {
   return {};
 }
 
+bool needs_restart_link(wrap_paths const& paths) {
+  return ::access(directory_of(paths.restart).c_str(), F_OK) == 0 &&
+         ::access(paths.restart.c_str(), F_OK) < 0;
+}
+
 result<> install(wrap_paths const& paths, std::string_view configuration, bool secret,
-                 std::string_view drop_in) {
+                 std::string_view drop_in, std::string const& restart) {
   if (auto free = are_free(paths); !free) return free;
   if (auto written = write(paths.configuration, secret ? for_owner : for_everybody, configuration); !written)
     return written;
-  auto written = write(paths.drop_in, for_everybody, drop_in);
-  if (!written) ::unlink(paths.configuration.c_str());
-  return written;
+  if (auto written = write(paths.drop_in, for_everybody, drop_in); !written) {
+    ::unlink(paths.configuration.c_str());
+    return written;
+  }
+  // Without it needrestart defers the unit, where it has our configuration.
+  if (needs_restart_link(paths)) static_cast<void>(::symlink(restart.c_str(), paths.restart.c_str()));
+  return {};
 }
 
 bool is_wrapped(std::string const& unit) {
@@ -60,8 +78,8 @@ bool is_wrapped(std::string const& unit) {
   return text && read_drop_in(*text);
 }
 
-result<> uninstall(std::string const& unit, std::vector<std::string>& notes) {
-  std::string drop_in = paths_of(unit, "").drop_in;
+result<> uninstall(std::string const& unit, std::string const& restart, std::vector<std::string>& notes) {
+  auto const [_, drop_in, link] = paths_of(unit, "");
   auto text = read_file(drop_in, most_bytes);
   if (!text) return std::unexpected(std::move(text.error()).during(unit + " is not wrapped"));
   auto belongs = read_drop_in(*text);
@@ -74,6 +92,7 @@ result<> uninstall(std::string const& unit, std::vector<std::string>& notes) {
     return os_failure("removing " + path);
   }
   if (::unlink(drop_in.c_str()) < 0) return os_failure("removing " + drop_in);
+  if (target_of(link) == restart) ::unlink(link.c_str());
   // Unless somebody uses them by now.
   for (auto const& directory : belongs->made_directories) ::rmdir(directory.c_str());
   return {};

@@ -5,6 +5,7 @@ Needs root and the testbed, as the tests of systemd do.
 
 import json
 import os
+import re
 
 import harness
 import systemd_test
@@ -90,13 +91,22 @@ def application(environ, start_response):
 APP_SOCKET = "[Socket]\nListenStream=127.0.0.1:8000\n[Install]\nWantedBy=sockets.target\n"
 
 
-@systemd_test.needs_testbed
-class Wrap(harness.TestCase):
+def documented_policy():
+    with open(os.path.join(harness.SOURCE, "docs", "wrap.md"), encoding="utf-8") as file:
+        lines = re.search(r"^    #!/bin/sh\n(?:    .*\n)+", file.read(), re.M)[0]
+    return re.sub("^    ", "", lines, flags=re.M)
+
+
+class Wrap(systemd_test.OnMachine, harness.TestCase):
+    suite = "bookworm"
+    name = "wrap"
+    packages = "nginx gunicorn haproxy needrestart"
+
     @classmethod
     def setUpClass(cls):
-        cls.machine = systemd_test.Machine("bookworm", "wrap", "nginx gunicorn haproxy")
-        cls.addClassCleanup(cls.machine.close)
-        cls.handoff = cls.machine.install()["handoff"]
+        super().setUpClass()
+        cls.programs = cls.machine.install()
+        cls.handoff = cls.programs["handoff"]
 
     def systemctl(self, *words):
         done = self.machine.run("systemctl", *words, check=False)
@@ -128,7 +138,7 @@ class Wrap(harness.TestCase):
 
     def configuration_of(self, unit):
         """All that undoing has to bring back: the files, with modes and contents, and what systemd makes of them."""
-        files = self.machine.run("sh", "-c", "find /etc/systemd /etc/handoff /srv -printf '%p %m %u %g %y\\n' "
+        files = self.machine.run("sh", "-c", "find /etc/systemd /etc/handoff /etc/needrestart /srv -printf '%p %m %u %g %y\\n' "
                                  "-type f -exec cksum {} + 2>/dev/null | sort", check=False).stdout
         names = "ExecStart,ExecStartPre,ExecReload,ExecStop,Type,User,Environment,KillMode,KillSignal,Restart," \
                 "RestartUSec,PIDFile,RuntimeDirectory,StateDirectory,DropInPaths,Delegate,WorkingDirectory,WatchdogUSec," \
@@ -145,8 +155,7 @@ class Wrap(harness.TestCase):
         self.addCleanup(self.machine.run, "systemctl", "stop", unit, check=False)
         self.assertIn("release 1", self.ask(target))
         before, answer = self.configuration_of(unit), self.ask(target)
-        told = self.wrap(unit)
-        self.assertIn("Nothing was written", told)
+        self.assertIn("Nothing was written", self.wrap(unit))
         self.assertEqual(self.configuration_of(unit), before)
 
         told = self.wrap("--write", unit)
@@ -280,6 +289,59 @@ class Wrap(harness.TestCase):
         self.assertEqual(self.configuration_of("app"), before)
         self.assertEqual(self.main_program("app"), "gunicorn")
         self.assertIn("release 1", self.ask("127.0.0.1:8000"))
+
+    # ---- what would restart it
+
+    def replace_supervisor(self):
+        """As a package does: another file in its place."""
+        handoffd = self.programs["handoffd"]
+        self.machine.run("sh", "-c", f"cp -p {handoffd} {handoffd}.new && mv {handoffd}.new {handoffd}")
+
+    def supervisor_file(self):
+        return os.readlink(self.machine.path(f"/proc/{self.show('app', 'MainPID')}/exe"))
+
+    def needrestart(self):
+        return self.machine.run("needrestart", "-r", "a", "-v").stdout
+
+    def test_needrestart_upgrades_it_and_never_restarts_it(self):
+        handoffd = self.programs["handoffd"]
+        prefix = os.path.dirname(os.path.dirname(handoffd))
+        if prefix != "/usr":  # where the build put it, and where needrestart looks
+            self.machine.run("cp", prefix + "/etc/needrestart/conf.d/handoff.conf", "/etc/needrestart/conf.d/")
+        self.start_wrapped()
+        main_pid = self.show("app", "MainPID")
+        self.replace_supervisor()
+        with self.load("127.0.0.1:8000", "--clients", "4") as load:
+            self.needrestart()
+        self.assert_nothing_failed(load)
+        self.assertEqual((self.show("app", "MainPID"), self.supervisor_file()), (main_pid, handoffd), self.journal())
+        self.machine.run("rm", "/etc/needrestart/restart.d/app.service")
+        self.replace_supervisor()
+        self.assertIn("deferred", self.needrestart())
+        self.assertEqual((self.show("app", "MainPID"), self.supervisor_file()), (main_pid, handoffd + " (deleted)"))
+
+    def configure_its_package(self):
+        """What dpkg runs of nginx's packages after an upgrade."""
+        self.machine.run("dpkg-reconfigure", "--frontend=noninteractive", "nginx-common", "nginx")
+
+    def test_scripts_of_its_package_are_kept_from_restarting_it_as_documented(self):
+        self.machine.write("/etc/nginx/sites-available/default", NGINX.format(release=1))
+        self.systemctl("restart", "nginx")
+        self.addCleanup(self.systemctl, "stop", "nginx")
+        self.assertIn("policy-rc.d", self.wrap("--write", "nginx"))
+        self.addCleanup(self.wrap, "--undo", "nginx")
+        main_pid = self.show("nginx", "MainPID")
+        self.addCleanup(self.machine.run, "rm", "-f", "/usr/sbin/policy-rc.d")
+        self.machine.write("/usr/sbin/policy-rc.d", documented_policy())
+        self.machine.run("chmod", "+x", "/usr/sbin/policy-rc.d")
+        with self.load("127.0.0.1:80", "--clients", "4") as load:
+            self.configure_its_package()
+        self.assert_nothing_failed(load, ENOUGH)
+        self.assertEqual(self.show("nginx", "MainPID"), main_pid)
+        self.machine.run("rm", "/usr/sbin/policy-rc.d")
+        self.configure_its_package()
+        self.assertNotEqual(self.show("nginx", "MainPID"), main_pid)
+        self.assertEqual(self.main_program("nginx"), "handoffd")
 
     def test_json_tells_each_decision(self):
         self.write_app()
