@@ -29,7 +29,7 @@ constexpr auto restart_script = HANDOFF_LIBEXEC "/handoff-needrestart";
 struct wrap_request {
   std::string unit;
   wish wanted;
-  bool write = false, undo = false, json = false;
+  bool dry_run = false, write = false, undo = false, json = false;
 };
 
 // All that becomes of a unit.
@@ -280,6 +280,9 @@ void add_wrap(CLI::App& app, ending& outcome) {
   command->add_option("UNIT", asked->unit, "the unit of the service")->required()->type_name("");
   command->add_flag("--write", asked->write, "write the files; a unit that runs moves over");
   command->add_flag("--undo", asked->undo, "make the unit again what it was before")->excludes("--write");
+  command->add_flag("--dry-run", asked->dry_run, "tell only, which is the default")
+      ->excludes("--write")
+      ->excludes("--undo");
   command->add_option("--name", asked->wanted.name, "of the service, instead of the unit's")
       ->type_name("NAME")
       ->check([](std::string const& name) { return check_name(name); });

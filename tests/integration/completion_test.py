@@ -59,6 +59,7 @@ class CompletionCase(unittest.TestCase):
         self.assertEqual(self.complete("handoff experiment report b"), ["blog"])
         self.assertEqual(self.complete("handoff demo s"), [])
         self.assertEqual(self.complete("handoff wrap --write ng"), ["nginx", "nginx-debug"])
+        self.assertEqual(self.complete("handoff wrap --dry"), ["--dry-run"])
 
 
 class Bash(CompletionCase):

@@ -156,6 +156,7 @@ class Wrap(systemd_test.OnMachine, harness.TestCase):
         self.assertIn("release 1", self.ask(target))
         before, answer = self.configuration_of(unit), self.ask(target)
         self.assertIn("Nothing was written", self.wrap(unit))
+        self.assertIn("Nothing was written", self.wrap("--dry-run", unit))
         self.assertEqual(self.configuration_of(unit), before)
 
         told = self.wrap("--write", unit)
@@ -178,6 +179,10 @@ class Wrap(systemd_test.OnMachine, harness.TestCase):
         self.assertEqual(self.main_program(unit), original)
         self.assertEqual(self.ask(target), answer)
         self.wrap("--undo", unit, code=5)
+
+    def test_a_dry_run_is_nothing_else_besides(self):
+        for other in ("--write", "--undo"):
+            self.assertIn("excludes", self.wrap("--dry-run", other, "nginx", code=2))
 
     def write_app(self, unit="", options="--bind 127.0.0.1:8000", state="app"):
         self.machine.write("/etc/systemd/system/app.service", APP_UNIT.format(unit=unit, state=state))
