@@ -18,6 +18,7 @@ import systemd_test
 UNIT = systemd_test.UNIT
 PROGRAM = "/usr/bin/toy"
 LIBRARY = "/usr/lib/toy/" + outdated_test.LIBRARY
+BAD_LIBRARIES = (5, 6)
 
 CONFIGURATION = f"""[service]
 name = "web"
@@ -73,7 +74,10 @@ class Archive:
         self.prefix = os.path.dirname(os.path.dirname(self.programs["handoff"]))
         self.build_handoff()
         for version in range(1, 5):
-            self.build_library(version)
+            self.build_library(version, os.path.join(harness.BUILD, "src", outdated_test.LIBRARY))
+        bad = self.compile_bad_library()
+        for version in BAD_LIBRARIES:
+            self.build_library(version, bad)
         self.build_toy()
         for version in range(2, 7):
             self.repack_toy(version)
@@ -99,10 +103,17 @@ class Archive:
         write(os.path.join(tree, "DEBIAN", "postinst"), "#!/bin/sh\nset -e\n" + postinst, 0o755)
         self.pack(tree, "handoff", "1")
 
-    def build_library(self, version):
+    def build_library(self, version, source):
         tree = os.path.join(self.directory, f"library{version}")
-        release(os.path.join(harness.BUILD, "src", outdated_test.LIBRARY), tree + LIBRARY, version)
+        release(source, tree + LIBRARY, version)
         self.pack(tree, "libtoy", version)
+
+    def compile_bad_library(self):
+        """Of the same name, and with nothing in it: whoever needs it ends before it begins."""
+        made = os.path.join(self.directory, "bad-library")
+        command("cc", "-shared", "-nostdlib", "-x", "c", "/dev/null", "-o", made, "-Wl,--build-id=sha1",
+                "-Wl,-soname," + outdated_test.LIBRARY)
+        return made
 
     def build_toy(self):
         """By debhelper, from a source package as others write it."""
@@ -301,15 +312,16 @@ class Packages(systemd_test.OnMachine):
         self.assertEqual(self.rollout(), self.first)
 
     def test_a_library_that_breaks_the_service_is_said_and_the_old_one_serves(self):
-        self.machine.run("chmod", "-x", PROGRAM)
         with self.load() as load:
-            self.assertIn("not every service runs what is on disk", self.dpkg("libtoy_2"))
+            said = self.dpkg("libtoy_5") + self.dpkg("libtoy_6", policy="fail")
         self.assert_nothing_failed(load, at_least=100)
+        self.assertEqual(said.count("not every service runs what is on disk"), 2, said)
+        self.assertIn("exited 127 before ready", said)
         self.assert_serves(1)
-        self.dpkg("libtoy_3", policy="fail")
-        self.assertEqual(self.package("handoff"), "installed")
-        self.machine.run("chmod", "+x", PROGRAM)
-        self.machine.run("handoff", "upgrade", "--wait", "web")
+        self.assertEqual(self.rollout(), self.first + 2)
+        self.assertEqual((self.package("handoff"), self.package("libtoy")), ("installed", "installed"))
+        self.dpkg("libtoy_2")
+        self.assertEqual(self.rollout(), self.first + 3)
         self.assert_runs_what_is_on_disk()
 
     # ---- apt without our package, and needrestart
@@ -322,11 +334,27 @@ class Packages(systemd_test.OnMachine):
                                 " handoff" not in line))
         self.addCleanup(write, triggers, before)
 
-    def test_the_hook_of_apt_stands_in_for_the_trigger(self):
+    def with_hook_of_apt(self):
         self.without_trigger()
         hook = "/etc/apt/apt.conf.d/80handoff"
         self.machine.run("cp", self.archive.prefix + "/share/doc/handoff/examples/apt.conf", hook)
         self.addCleanup(self.machine.run, "rm", hook)
+
+    def test_the_hook_of_apt_obeys_the_policy(self):
+        self.with_hook_of_apt()
+        with self.load() as load:
+            for name, policy, code in (("libtoy_5", "warn", 0), ("libtoy_6", "fail", 100)):
+                done = self.machine.run("env", "HANDOFF_PACKAGE_POLICY=" + policy, "apt-get", "install", "-y",
+                                        f"/root/{name}.deb", check=False)
+                self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+                self.assertIn("not every service runs what is on disk", done.stdout + done.stderr)
+        self.assert_nothing_failed(load, at_least=100)
+        self.assertEqual(self.package("libtoy"), "installed")
+        self.assert_serves(1)
+        self.assertEqual(self.rollout(), self.first + 2)
+
+    def test_the_hook_of_apt_stands_in_for_the_trigger(self):
+        self.with_hook_of_apt()
         with self.load() as load:
             self.machine.run("apt-get", "install", "-y", "/root/libtoy_4.deb")
         self.assert_nothing_failed(load, at_least=100)
