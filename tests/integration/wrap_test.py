@@ -1,6 +1,6 @@
 """handoff wrap: real services of Debian come under handoffd with their units, are upgraded under load, and go back.
 
-Needs root and the testbed, as the tests of systemd do.
+Needs root and the testbed, as the tests of systemd do. Five minutes in each release on two busy cores.
 """
 
 import json
@@ -97,8 +97,7 @@ def documented_policy():
     return re.sub("^    ", "", lines, flags=re.M)
 
 
-class Wrap(systemd_test.OnMachine, harness.TestCase):
-    suite = "bookworm"
+class Wrap(systemd_test.OnMachine):
     name = "wrap"
     packages = "nginx gunicorn haproxy needrestart"
 
@@ -376,6 +375,9 @@ class Wrap(systemd_test.OnMachine, harness.TestCase):
         self.assertIn("/etc/handoff/app.toml.old", self.wrap("--undo", "app"))
         self.assertIn("# mine", self.machine.run("cat", "/etc/handoff/app.toml.old").stdout)
         self.machine.run("rm", "-r", "/etc/handoff")
+
+
+Trixie, Bookworm = systemd_test.in_each_release(Wrap)
 
 
 if __name__ == "__main__":
