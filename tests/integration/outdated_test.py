@@ -1,6 +1,7 @@
 """handoff upgrade --outdated: whoever does not run what is on disk is upgraded, and nobody else."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -207,11 +208,15 @@ class Outdated(harness.TestCase):
 
     # ---- several
 
-    def several(self):
-        """Three services in one runtime directory: one current, one outdated, one outdated and broken."""
-        made = [self.service(name) for name in ("api", "shop", "web")]
+    def side_by_side(self, *names, **options):
+        made = [self.service(name, **options) for name in names]
         for s in made[1:]:
             os.link(s.socket, os.path.join(os.path.dirname(made[0].socket), s.name + ".sock"))  # links are not followed
+        return made
+
+    def several(self):
+        """Three services in one runtime directory: one current, one outdated, one outdated and broken."""
+        made = self.side_by_side("api", "shop", "web")
         self.replace_library(made[1])
         install("/bin/false", made[2].program)
         return made
@@ -221,6 +226,28 @@ class Outdated(harness.TestCase):
         told = self.outdated(api, "--jobs", "2", code=1)
         self.assertIn("3 services: 1 upgraded (shop), 1 failed (web), 1 up to date", told)
         self.assertEqual([s.status()["live"] for s in (api, shop, web)], [1, 2, 1])
+
+    def test_no_more_at_a_time_than_asked_for(self):
+        gate = os.path.join(tempfile.mkdtemp(prefix="handoff-gate-"), "closed")
+        self.addCleanup(shutil.rmtree, os.path.dirname(gate))
+        behind_gate = ["/bin/sh", "-c", f'while [ -e {gate} ]; do sleep 0.05; done; exec "$0" --start-delay 300']
+        made = self.side_by_side("api", "blog", "shop", "web", prefix=behind_gate)
+        for s in made:
+            self.replace_library(s)
+        os.mkdir(gate)
+        with subprocess.Popen([harness.HANDOFF, "upgrade", "--outdated", "--jobs", "2"], env=made[0].environment,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as upgrade:
+            harness.poll_until(lambda: sum(s.status()["rollout"] is not None for s in made) >= 2, "two rollouts at a time")
+            os.rmdir(gate)
+            self.assertEqual(upgrade.wait(harness.PATIENCE), 0)
+        self.assertEqual(self.most_at_a_time(made), 2)
+
+    @staticmethod
+    def most_at_a_time(supervisors):
+        """How many rollouts were at once before they served."""
+        changes = sorted((s.events.wait(kind, rollout=2)["time"], change)
+                         for s in supervisors for kind, change in (("serving", -1), ("started", 1)))
+        return max(itertools.accumulate(change for _, change in changes))
 
     def test_only_those_that_are_named(self):
         api, _, web = self.several()
