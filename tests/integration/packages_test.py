@@ -18,12 +18,14 @@ import systemd_test
 UNIT = systemd_test.UNIT
 PROGRAM = "/usr/bin/toy"
 LIBRARY = "/usr/lib/toy/" + outdated_test.LIBRARY
+OTHER_LIBRARY = "/usr/lib/toy/libextra.so"
+REPOSITORY = "/srv/repository"
 BAD_LIBRARIES = (5, 6)
 
 CONFIGURATION = f"""[service]
 name = "web"
 command = ["{PROGRAM}"]
-environment = {{ LD_LIBRARY_PATH = "/usr/lib/toy" }}
+environment = {{ LD_LIBRARY_PATH = "/usr/lib/toy", LD_PRELOAD = "{OTHER_LIBRARY}" }}
 [[listener]]
 name = "http"
 address = "{systemd_test.TARGET}"
@@ -73,11 +75,13 @@ class Archive:
         self.programs = systemd_test.install(self.installed)
         self.prefix = os.path.dirname(os.path.dirname(self.programs["handoff"]))
         self.build_handoff()
+        empty = self.compile_empty_library()
         for version in range(1, 5):
-            self.build_library(version, os.path.join(harness.BUILD, "src", outdated_test.LIBRARY))
-        bad = self.compile_bad_library()
+            self.build_library("libtoy", version, os.path.join(harness.BUILD, "src", outdated_test.LIBRARY), LIBRARY)
         for version in BAD_LIBRARIES:
-            self.build_library(version, bad)
+            self.build_library("libtoy", version, empty, LIBRARY)
+        for version in (1, 2):
+            self.build_library("libextra", version, empty, OTHER_LIBRARY)
         self.build_toy()
         for version in range(2, 7):
             self.repack_toy(version)
@@ -103,16 +107,15 @@ class Archive:
         write(os.path.join(tree, "DEBIAN", "postinst"), "#!/bin/sh\nset -e\n" + postinst, 0o755)
         self.pack(tree, "handoff", "1")
 
-    def build_library(self, version, source):
-        tree = os.path.join(self.directory, f"library{version}")
-        release(source, tree + LIBRARY, version)
-        self.pack(tree, "libtoy", version)
+    def build_library(self, name, version, source, target):
+        tree = os.path.join(self.directory, f"{name}{version}")
+        release(source, tree + target, version)
+        self.pack(tree, name, version)
 
-    def compile_bad_library(self):
-        """Of the same name, and with nothing in it: whoever needs it ends before it begins."""
-        made = os.path.join(self.directory, "bad-library")
-        command("cc", "-shared", "-nostdlib", "-x", "c", "/dev/null", "-o", made, "-Wl,--build-id=sha1",
-                "-Wl,-soname," + outdated_test.LIBRARY)
+    def compile_empty_library(self):
+        """In place of the one that a program needs, the program ends before it begins."""
+        made = os.path.join(self.directory, "empty-library")
+        command("cc", "-shared", "-nostdlib", "-x", "c", "-", "-o", made, "-Wl,--build-id=sha1", input="void empty(void) {}")
         return made
 
     def build_toy(self):
@@ -172,9 +175,9 @@ class Packages(systemd_test.OnMachine):
         cls.machine.provide_libraries(cls.archive.programs)
 
     def setUp(self):
-        self.addCleanup(self.machine.run, "dpkg", "--purge", "toy", "libtoy", check=False)
+        self.addCleanup(self.machine.run, "dpkg", "--purge", "toy", "libtoy", "libextra", check=False)
         self.addCleanup(self.machine.run, "rm", "-f", "/usr/sbin/policy-rc.d")
-        self.install("libtoy_1", "toy_1")
+        self.install("libtoy_1", "libextra_1", "toy_1")
         self.assertEqual(self.show("ActiveState"), "active", self.journal())
         self.main_pid = self.show("MainPID")
         self.first = self.rollout()
@@ -300,11 +303,29 @@ class Packages(systemd_test.OnMachine):
         self.assert_serves(2)
         self.assert_runs_what_is_on_disk()
 
-    def test_apt_does_the_same(self):
+    def publish(self, *names):
+        """Puts them into a repository, which apt is told of."""
+        with tempfile.TemporaryDirectory(prefix="handoff-repository-") as directory:
+            for name in names:
+                shutil.copy(self.archive.path(name), directory)
+            write(os.path.join(directory, "Packages"), subprocess.run(
+                ["dpkg-scanpackages", "."], cwd=directory, check=True, capture_output=True, text=True).stdout)
+            self.machine.testbed("copy", directory, REPOSITORY)
+        sources = "/etc/apt/sources.list.d/repository.list"
+        self.machine.write(sources, f"deb [trusted=yes] file:{REPOSITORY} ./\n")
+        self.addCleanup(self.machine.run, "rm", "-r", sources, REPOSITORY)
+        self.machine.run("apt-get", "update")
+
+    def test_an_upgrade_by_apt_of_two_libraries_is_one_of_the_service(self):
+        self.publish("libtoy_3", "libextra_2")
         with self.load() as load:
-            self.machine.run("apt-get", "install", "-y", "/root/libtoy_3.deb")
+            done = self.machine.run("apt-get", "upgrade", "-y")
         self.assert_nothing_failed(load, at_least=100)
+        said = done.stdout + done.stderr
+        for library in (LIBRARY, OTHER_LIBRARY):
+            self.assertIn(library + " replaced", said)
         self.assert_serves(2)
+        self.assertEqual(self.rollout(), self.first + 1)
         self.assert_runs_what_is_on_disk()
 
     def test_the_same_library_again_changes_nothing(self):
