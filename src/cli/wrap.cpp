@@ -55,7 +55,7 @@ result<> check(outcome_of_wrap const& all) {
 
 // What else may restart it.
 void note_restarts(wrap_paths const& paths, surroundings const& of, std::vector<std::string>& notes) {
-  if (needs_restart_link(paths))
+  if (needs_restart_link(paths, restart_script))
     notes.push_back(paths.restart + " becomes a link: needrestart upgrades it, and does not restart it");
   auto from_package = [](std::string const& path) {
     return path.starts_with("/usr/lib/") || path.starts_with("/lib/");

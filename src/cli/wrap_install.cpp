@@ -54,8 +54,8 @@ result<> are_free(wrap_paths const& paths) {
   return {};
 }
 
-bool needs_restart_link(wrap_paths const& paths) {
-  return ::access(directory_of(paths.restart).c_str(), F_OK) == 0 &&
+bool needs_restart_link(wrap_paths const& paths, std::string const& restart) {
+  return ::access(restart.c_str(), X_OK) == 0 && ::access(directory_of(paths.restart).c_str(), F_OK) == 0 &&
          ::access(paths.restart.c_str(), F_OK) < 0;
 }
 
@@ -69,7 +69,8 @@ result<> install(wrap_paths const& paths, std::string_view configuration, bool s
     return written;
   }
   // Without it needrestart defers the unit, where it has our configuration.
-  if (needs_restart_link(paths)) static_cast<void>(::symlink(restart.c_str(), paths.restart.c_str()));
+  if (needs_restart_link(paths, restart))
+    static_cast<void>(::symlink(restart.c_str(), paths.restart.c_str()));
   return {};
 }
 

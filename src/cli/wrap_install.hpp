@@ -22,8 +22,8 @@ std::vector<std::string> missing_directories(wrap_paths const&);
 // Fails when one of them is there already.
 result<> are_free(wrap_paths const&);
 
-// Whether needrestart is there, and would restart the unit.
-bool needs_restart_link(wrap_paths const&);
+// Whether needrestart is there, would restart the unit, and can run `restart` in place of that.
+bool needs_restart_link(wrap_paths const&, std::string const& restart);
 
 // Writes both files, or none, where they are free; a `secret` configuration for its owner alone. Where
 // needrestart is, it gets a link to `restart`.
