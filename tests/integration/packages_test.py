@@ -82,6 +82,7 @@ class Archive:
             self.build_library("libtoy", version, empty, LIBRARY)
         for version in (1, 2):
             self.build_library("libextra", version, empty, OTHER_LIBRARY)
+        self.build_script()
         self.build_toy()
         for version in range(2, 7):
             self.repack_toy(version)
@@ -111,6 +112,11 @@ class Archive:
         tree = os.path.join(self.directory, f"{name}{version}")
         release(source, tree + target, version)
         self.pack(tree, name, version)
+
+    def build_script(self):
+        tree = os.path.join(self.directory, "script")
+        write(tree + "/usr/share/toy/script", "#!/bin/sh\n", 0o755)
+        self.pack(tree, "toy-script", 1)
 
     def compile_empty_library(self):
         """In place of the one that a program needs, the program ends before it begins."""
@@ -327,6 +333,11 @@ class Packages(systemd_test.OnMachine):
         self.assert_serves(2)
         self.assertEqual(self.rollout(), self.first + 1)
         self.assert_runs_what_is_on_disk()
+
+    def test_programs_for_all_machines_wake_the_trigger(self):
+        self.addCleanup(self.machine.run, "dpkg", "--purge", "toy-script")
+        self.assertIn("Processing triggers for handoff", self.dpkg("toy-script_1"))
+        self.assertEqual(self.rollout(), self.first)
 
     def test_the_same_library_again_changes_nothing(self):
         self.dpkg("libtoy_1")
