@@ -72,6 +72,32 @@ class Library(harness.TestCase):
             run(root + "/service", env={"LD_LIBRARY_PATH": os.path.dirname(folder)})
 
 
+@unittest.skipUnless(shutil.which("rpmspec") and shutil.which("rpmlint"), "rpm's tools are missing: scripts/dependencies package")
+class Spec(harness.TestCase):
+    """The spec file for RPM, as far as it can be told without a distribution that has RPM."""
+
+    packaging = os.path.join(harness.SOURCE, "packaging")
+    path = os.path.join(packaging, "handoff.spec")
+
+    def test_its_scriptlets_are_shell(self):
+        # Each section with what follows its head; macros that Debian lacks stay as they are, in %build.
+        sections = re.split(r"^%(?=[a-z])", run("rpmspec", "--parse", self.path), flags=re.M)
+        scripts = dict(re.match(r"(\w+)[^\n]*\n(.*)", section, re.S).groups() for section in sections[1:])
+        for name in ("posttrans", "transfiletriggerin", "preun", "postun"):
+            self.assertIn("handoff", scripts[name])
+            run("sh", "-n", input=scripts[name])
+
+    def test_rpmlint_finds_no_error(self):
+        run("rpmlint", "--config", os.path.join(self.packaging, "rpmlint.toml"), self.path)
+
+    def test_it_watches_what_the_trigger_of_dpkg_does(self):
+        with open(os.path.join(self.packaging, "hooks", "handoff.triggers"), encoding="utf-8") as file:
+            dpkgs = set(re.findall(r"^interest-noawait (/usr/\S+|/opt|/srv)$", file.read(), re.M))
+        with open(self.path, encoding="utf-8") as file:
+            rpms = set(re.search(r"^%transfiletriggerin -- (.*)$", file.read(), re.M)[1].split())
+        self.assertEqual(dpkgs - {"/usr/lib32"}, rpms)
+
+
 class Package(units_test.UserManager):
     name = "package"
     demo = "/usr/libexec/handoff/handoff-demo-service"
