@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 import harness
+import packages_test
 import systemd_test
 import units_test
 
@@ -58,6 +59,14 @@ def repack(package, directory, version):
     made = os.path.join(directory, f"handoff_{version}.deb")
     run("dpkg-deb", "--root-owner-group", "-b", tree, made)
     return made
+
+
+@functools.cache
+def archive():
+    """Packages of a service and its library, made with the dh_handoff of ours."""
+    directory = tempfile.mkdtemp(prefix="handoff-archive-")
+    unittest.addModuleCleanup(shutil.rmtree, directory)
+    return packages_test.Archive(directory, packages()["handoff"])
 
 
 class Library(harness.TestCase):
@@ -115,6 +124,8 @@ class Package(units_test.UserManager):
         directory = tempfile.TemporaryDirectory(prefix="handoff-repack-")
         cls.addClassCleanup(directory.cleanup)
         cls.machine.testbed("copy", repack(wanted[0], directory.name, NEWER), "/root/newer.deb")
+        for path in glob.glob(os.path.join(archive().directory, "*.deb")):
+            cls.machine.testbed("copy", path, "/root/")
 
     def setUp(self):
         self.machine.run("sh", "-c", "dpkg -i /root/packages/*.deb")
@@ -188,6 +199,19 @@ class Package(units_test.UserManager):
         found = self.machine.run("find", "/etc/systemd", "-name", "handoff@*.service").stdout
         self.assertEqual(found, "", "links of systemctl enable")
         self.assertTrue(self.exists("/etc/handoff/web.toml"), "what the administrator wrote stays")
+
+    def test_its_scripts_and_its_trigger_upgrade_a_service_under_load(self):
+        self.addCleanup(self.machine.run, "dpkg", "--purge", "toy", "libtoy")
+        self.machine.run("rm", "-f", "/etc/handoff/web.toml")  # of other tests; the package brings its own
+        self.machine.run("dpkg", "-i", "/root/libtoy_1.deb", "/root/toy_1.deb")
+        self.assertEqual(self.show("ActiveState"), "active", self.journal())
+        first = self.status()["live"]
+        for name, said in (("toy_2", "Setting up toy"), ("libtoy_2", f"{packages_test.LIBRARY} replaced")):
+            with self.load() as load:
+                told = self.machine.run("dpkg", "-i", f"/root/{name}.deb")
+            self.assertIn(said, told.stdout + told.stderr)
+            self.assert_nothing_failed(load, at_least=100)
+        self.assertEqual(self.status()["live"], first + 2, "one upgrade for each")
 
     def test_removal_gives_back_what_was_wrapped(self):
         self.machine.write("/etc/systemd/system/app.service", "[Service]\nExecStart=/bin/sleep infinity\n")

@@ -67,14 +67,18 @@ def release(source, target, number):
 
 
 class Archive:
-    """The packages, built once."""
+    """The packages, built once; `shipped` is the package of handoff, in place of one that is made of the build."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, shipped=None):
         self.directory = directory
         self.installed = os.path.join(directory, "installed")
-        self.programs = systemd_test.install(self.installed)
-        self.prefix = os.path.dirname(os.path.dirname(self.programs["handoff"]))
-        self.build_handoff()
+        if shipped:
+            command("dpkg-deb", "-x", shipped, self.installed)
+            self.prefix = "/usr"
+        else:
+            self.programs = systemd_test.install(self.installed)
+            self.prefix = os.path.dirname(os.path.dirname(self.programs["handoff"]))
+            self.build_handoff()
         empty = self.compile_empty_library()
         for version in range(1, 5):
             self.build_library("libtoy", version, os.path.join(harness.BUILD, "src", outdated_test.LIBRARY), LIBRARY)
@@ -97,15 +101,15 @@ class Archive:
         command("dpkg-deb", "--root-owner-group", "-Znone", "-b", tree, self.path(f"{name}_{version}"))
 
     def build_handoff(self):
-        """What a package of handoff itself does, without one: its files, its trigger, its postinst."""
+        """What a package of handoff itself does, without one: its files, its trigger, its postinst, for the build's prefix."""
         tree = os.path.join(self.directory, "handoff")
         shutil.copytree(self.installed, tree, symlinks=True)
         if self.prefix != "/usr":
             shutil.move(tree + self.prefix + "/etc", tree + "/etc")
-        hooks = os.path.join(harness.SOURCE, "packaging", "hooks")
-        write(os.path.join(tree, "DEBIAN", "triggers"), read(os.path.join(hooks, "handoff.triggers")))
-        postinst = read(os.path.join(harness.BUILD, "packaging", "postinst"))
-        write(os.path.join(tree, "DEBIAN", "postinst"), "#!/bin/sh\nset -e\n" + postinst, 0o755)
+        packaging = os.path.join(harness.SOURCE, "packaging")
+        write(os.path.join(tree, "DEBIAN", "triggers"), read(os.path.join(packaging, "hooks", "handoff.triggers")))
+        postinst = read(os.path.join(packaging, "debian", "handoff.postinst"))
+        write(os.path.join(tree, "DEBIAN", "postinst"), postinst.replace("/usr/libexec", self.prefix + "/libexec"), 0o755)
         self.pack(tree, "handoff", "1")
 
     def build_library(self, name, version, source, target):
