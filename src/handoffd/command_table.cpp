@@ -122,13 +122,17 @@ result<std::vector<double>> command_table::count(command const& c, description c
   return std::vector{static_cast<double>(*counted)};
 }
 
+result<account> command_table::runs_as(description const& what) {
+  if (!what.user.empty()) return resolve_account(what.user, {}, {});
+  account const& who = what.of->identity;
+  if (!what.probe || who.user.value_or(::geteuid()) != 0) return who;
+  if (!instead_of_root_) instead_of_root_ = instead_of_root();
+  return *instead_of_root_;
+}
+
 result<> command_table::start(command const& c, description const& what) {
-  account who = what.of->identity;
-  if (!what.user.empty()) {
-    auto named = resolve_account(what.user, {}, {});
-    if (!named) return std::unexpected(named.error());
-    who = std::move(*named);
-  }
+  auto who = runs_as(what);
+  if (!who) return std::unexpected(who.error());
   auto r = std::make_unique<running>(listeners_);
   r->mark = mark_of_commands(around_) + std::to_string(number(c.rollout)) + "." +
             std::to_string(std::to_underlying(c.number));
@@ -139,12 +143,12 @@ result<> command_table::start(command const& c, description const& what) {
   bool repeats = r->way || c.what == command::purpose::metric;
   auto level = repeats ? log_level::debug : log_level::info;
   auto pipe = output_pipe::create(
-      around_.events, who.user.value_or(::getuid()),
+      around_.events, r->way ? ::getuid() : who->user.value_or(::getuid()),
       [this, level, name = line[0]](std::string said) { around_.log(level, name + ": " + said); });
   if (!pipe) return std::unexpected(pipe.error());
   r->output = std::move(pipe->reader);
   auto started =
-      launch_with(*r, command_launch(*what.of, who, {line, what.environment, {}}), pipe->service_end.get());
+      launch_with(*r, command_launch(*what.of, *who, {line, what.environment, {}}), pipe->service_end.get());
   if (!started) return std::unexpected(started.error());
   r->child = process(started->pid, std::move(started->pidfd));
   r->channel = std::move(started->channel);
@@ -166,16 +170,18 @@ result<> command_table::open_way(running& r, command const& c, description const
   return {};
 }
 
-// A probe gets its socket, and nothing of the service's environment, which its libraries would obey.
+// A probe gets its socket, and nothing of the service's surroundings: its libraries would obey the
+// environment, and what leads to a directory or to our own program may be closed to who is not root.
 result<launched_process> command_table::launch_with(running const& r, launch_spec spec, int output) const {
   launch_descriptors descriptors{.output = output, .listeners = {}};
   spec.has_output = true;
   int const socket = r.way ? r.way->near.fd.get() : -1;
   if (r.way) {
     spec.environment.clear();
+    spec.working_directory = "/";
+    spec.no_new_privileges = true;
     spec.executable_path = helper_->path();
-    spec.has_executable = true;
-    spec.by_descriptor = helper_->by_descriptor();
+    spec.has_executable = spec.by_descriptor = true;
     spec.listeners = 1;
     descriptors.executable = helper_->descriptor();
     descriptors.listeners = {&socket, 1};

@@ -1,8 +1,9 @@
 // Hooks, checks, metrics and probes: short-lived commands of the operator, or our own handoff-probe, run as
-// the service's user (or the one a hook names), their last words kept for the verdict. What is counted for
-// the slots is answered at once, without a process.
+// the service's user (or the one a hook names; handoff-probe never as root), their last words kept for the
+// verdict. What is counted for the slots is answered at once, without a process.
 #pragma once
 
+#include <os/account.hpp>
 #include <os/executable.hpp>
 #include <os/launch.hpp>
 
@@ -49,6 +50,7 @@ class command_table final : public command_runner {
 
  private:
   struct running;
+  result<account> runs_as(description const&);
   result<> start(command const&, description const&);
   result<std::vector<double>> count(command const&, description const&) const;
   result<> open_way(running&, command const&, description const&);
@@ -62,6 +64,7 @@ class command_table final : public command_runner {
   surroundings around_;
   listener_table& listeners_;
   result<pinned_executable> helper_;
+  std::optional<account> instead_of_root_;  // a probe runs as; looked up when the first needs it
   describe describe_;
   std::map<command_number, std::unique_ptr<running>> running_;
   std::deque<command> waiting_;       // probes beyond those that may run at once

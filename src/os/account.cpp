@@ -1,12 +1,15 @@
 #include "account.hpp"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <string_view>
 
 namespace handoff {
@@ -14,6 +17,7 @@ namespace handoff {
 namespace {
 
 constexpr std::size_t most_entry_bytes = 1 << 20;  // of one entry; groups list their members
+constexpr std::uint32_t nobodys_number = 65534;
 
 struct user_entry {
   uid_t user = 0;
@@ -124,6 +128,21 @@ bool is_already(account const& wanted) {
   return ::geteuid() != 0 && wanted.user == ::getuid() && wanted.group == ::getgid();
 }
 
+bool may_change_users() {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3]{};
+  constexpr std::uint32_t both = 1U << CAP_SETUID | 1U << CAP_SETGID;
+  return ::syscall(SYS_capget, &header, sets) == 0 && (sets[0].effective & both) == both;
+}
+
+// A user namespace need not have every number, user_namespaces(7).
+bool is_mapped(std::uint32_t user) {
+  std::ifstream ranges("/proc/self/uid_map");
+  for (std::uint64_t first = 0, outside = 0, count = 0; ranges >> first >> outside >> count;)
+    if (user >= first && user - first < count) return true;
+  return false;
+}
+
 }  // namespace
 
 result<account> resolve_account(std::string const& user, std::string const& group,
@@ -144,6 +163,13 @@ result<account> resolve_account(std::string const& user, std::string const& grou
   }
   if (supplementary.empty() && is_already(made)) made.user.reset(), made.group.reset(), made.groups.clear();
   return made;
+}
+
+account instead_of_root() {
+  if (::geteuid() != 0 || !may_change_users()) return {};
+  account nobody{.user = nobodys_number, .group = nobodys_number};
+  if (auto found = resolve_account("nobody", {}, {})) nobody = std::move(*found);
+  return is_mapped(*nobody.user) ? nobody : account();
 }
 
 }  // namespace handoff

@@ -31,4 +31,9 @@ struct account {
 result<account> resolve_account(std::string const& user, std::string const& group,
                                 std::span<std::string const> supplementary);
 
+// For a program of ours that reads what strangers send, in place of root: nobody. With nothing to change
+// where we are not root ourselves, or may become nobody else (without CAP_SETUID, or in a user namespace that
+// lacks the number).
+account instead_of_root();
+
 }  // namespace handoff

@@ -187,6 +187,41 @@ class Checks(ProbedCase):
         bake_for(200)
         self.wait_for_descriptors(s, before)
 
+    def status_of_a_helper(self, generation=2, service=""):
+        """What the kernel says of one that waits for an answer of that generation."""
+        s = self.probed("", service=service)
+        s.write(self.configuration(CHECK.replace("header =", 'probe-timeout = "5m", header =') + 'timeout = "5m"\n',
+                                   service=service))
+        self.write(f"health.{generation}", "hang")
+        number = s.call("Upgrade")["rollout"]
+        harness.poll_until(lambda: self.asked(generation), "the probe")
+        services = {i["pid"] for g in s.status()["generations"] for i in g["instances"]}
+        helper, = set(harness.children(s.process.pid)) - services
+        with open(f"/proc/{helper}/status") as f:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in f)
+        s.call("Abort")
+        s.events.wait("settled", rollout=number)
+        self.wait_for_helpers(s)
+        return status
+
+    def assert_unprivileged(self, status, user):
+        for field in ("Uid", "Gid"):
+            self.assertEqual(status[field].split(), 4 * [str(user)])
+        for field in ("CapPrm", "CapEff", "CapAmb"):
+            self.assertEqual(int(status[field], 16), 0, field)
+        self.assertEqual(status["NoNewPrivs"], "1")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_the_helper_of_a_root_s_service_is_nobody(self):
+        status = self.status_of_a_helper()
+        self.assert_unprivileged(status, harness.NOBODY)
+        self.assertNotIn("0", status["Groups"].split())
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_the_helper_is_the_service_s_user_without_its_capabilities(self):
+        service = 'user = "daemon"\nambient-capabilities = ["CAP_NET_RAW"]\n'
+        self.assert_unprivileged(self.status_of_a_helper(service=service), 1)
+
     def test_upgrades_can_be_aborted_while_a_probe_hangs(self):
         s = self.probed(CHECK.replace("header =", 'probe-timeout = "5m", header =') + 'timeout = "5m"\n')
 
