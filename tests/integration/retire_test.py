@@ -19,7 +19,8 @@ import puppet
 from steering_test import CANARY, SteeredCase, rollout
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
-SLACK = harness.PATIENCE / 60  # seconds; of a busy machine, over a bound in the time of its own
+SLACK = max(0, harness.PATIENCE / 60 - 1)  # seconds over a bound; of sanitizers
+ATTEMPTS = 6  # of which one has to keep a bound: a busy machine holds one up, a wrong constant all
 
 # Old generations that accept nothing, and what they do when they are told to drain; the time is noted in a file.
 IDLE = """
@@ -53,11 +54,13 @@ def answer_in(reply):
 
 
 class RetireCase(SteeredCase):
+    HOST = "127.0.0.1"
+
     def connect(self, count):
         """Connections that wait in a queue, each with a request."""
         waiting = []
         for _ in range(count):
-            s = socket.create_connection(("127.0.0.1", self.port), harness.PATIENCE)
+            s = socket.create_connection((self.HOST, self.port), harness.PATIENCE)
             self.addCleanup(s.close)
             s.sendall(REQUEST)
             waiting.append(s)
@@ -163,13 +166,17 @@ class FullQueue(RetireCase):
         answers = self.collect(waiting)
         self.assertEqual([who for who, _ in answers], [2] * self.FULL)
         left = float(self.read("left"))
+        s.clean()
+        os.unlink(self.path("left"))
         return max(at for _, at in answers) - left
 
     def check(self, what, code, retire_after, bound):
-        longest = self.longest_wait(code, retire_after)
+        waits = []
+        while not waits or min(waits) > bound + SLACK and len(waits) < ATTEMPTS:
+            waits.append(self.longest_wait(code, retire_after))
         say(f"a full queue of an old generation that {what}: the last of {self.FULL} was served "
-            f"{longest * 1000:.0f} ms later (bound {bound * 1000:.0f} ms)")
-        self.assertLessEqual(longest, bound + SLACK)
+            f"{', '.join(f'{w * 1000:.0f}' for w in waits)} ms later (bound {bound * 1000:.0f} ms)")
+        self.assertLessEqual(min(waits), bound + SLACK)
 
     def test_of_one_that_stops_accepting(self):
         self.check("stops accepting", STOPS_ACCEPTING, "300ms", 0.4)
@@ -193,7 +200,7 @@ class FullQueue(RetireCase):
 
         def be_served():
             try:
-                with socket.create_connection(("127.0.0.1", self.port), harness.PATIENCE) as c:
+                with socket.create_connection((self.HOST, self.port), harness.PATIENCE) as c:
                     c.sendall(REQUEST)
                     outcomes.append(answer_in(c.recv(4096)))
             except OSError as e:
@@ -212,27 +219,47 @@ class FullQueue(RetireCase):
         self.assertEqual(outcomes, [2] * 40)
 
 
+class FullQueueInIPv6(FullQueue):
+    HOST = "::1"
+
+    def setUp(self):
+        super().setUp()
+        try:
+            self.port = harness.free_port(host=self.HOST)
+        except OSError:
+            self.skipTest("no IPv6 here")
+        self.address = f"[{self.HOST}]:{self.port}"
+
+
 class ManySwitches(RetireCase):
     UPGRADES = 50
     EVERY = 0.1  # seconds
+    WINDOW = 5  # upgrades, the best of which have to keep that pace
+
+    def best_rate(self, ends):
+        return max(self.WINDOW / (after - before) for before, after in zip(ends, ends[self.WINDOW:]))
 
     def test_ten_a_second_under_load_fail_no_request_of_any_family(self):
         ports = {"127.0.0.1": self.port, "[::1]": harness.free_port(host="::1"), "[::]": harness.free_port(host="::")}
         addresses = [f"{host}:{port}" for host, port in ports.items()]
         text = puppet.configuration(puppet.demo(), *addresses, rest=rollout("max-draining = 24"))
         s = self.supervise(text)
-        targets = [*addresses[:2], f"127.0.0.1:{ports['[::]']}"]
+        targets = [*addresses[:2], *(f"{host}:{ports['[::]']}" for host in ("127.0.0.1", "[::1]"))]
         with contextlib.ExitStack() as stack:
             loads = [stack.enter_context(harness.Load(t, "--clients", "8")) for t in targets]
             began = time.monotonic()
+            ends = [began]
             for n in range(1, self.UPGRADES + 1):
                 s.upgrade(until=None)
+                ends.append(time.monotonic())
                 threading.Event().wait(max(0, began + n * self.EVERY - time.monotonic()))  # the pace is the subject
             took = time.monotonic() - began
         for target, load in zip(targets, loads):
             self.assert_nothing_failed(load, self.UPGRADES)
             say(f"{self.UPGRADES / took:.1f} upgrades a second under load of {target}: {load.result['failed']} of "
                 f"{load.result['total']} failed")
+        say(f"{self.best_rate(ends):.1f} upgrades a second in the best {self.WINDOW} in a row")
+        self.assertGreaterEqual(self.best_rate(ends) * (1 + SLACK), 0.95 / self.EVERY)
 
 
 class Crash(RetireCase):
