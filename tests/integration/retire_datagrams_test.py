@@ -1,5 +1,6 @@
 """Datagrams while slots retire: a flow keeps its generation until that one's deadline, and no switch loses any."""
 
+import itertools
 import os
 import select
 import selectors
@@ -10,7 +11,7 @@ import unittest
 
 import harness
 from retire_test import lingering, say
-from steering_test import SteeredCase, rollout
+from steering_test import CANARY, SteeredCase, rollout
 
 BATCH = 64  # datagrams in flight at once: few enough for any receive buffer
 QUIET = 0.3 * harness.PATIENCE / 60 + 0.2  # seconds without a reply after which what is missing is lost
@@ -152,6 +153,46 @@ class Datagrams(SteeredCase):
         in_order = [answered[n] for n in sorted(answered)]
         self.assertEqual(in_order, sorted(in_order))
         self.assertEqual(set(in_order), {1, 2})
+
+    def gather(self, flows):
+        """Who answered each datagram, by its flow and number, until nothing has come for a while."""
+        answered = {}
+        with selectors.DefaultSelector() as selector:
+            for flow in flows:
+                selector.register(flow.socket, selectors.EVENT_READ, flow)
+            while ready := selector.select(QUIET):
+                for key, _ in ready:
+                    number, _, generation = key.fileobj.recv(64).split()
+                    answered[key.data, int(number)] = int(generation)
+        return answered
+
+    def test_nothing_is_lost_of_what_comes_after_the_verdict_on_a_canary_that_was_killed(self):
+        s = self.echo(rollout(CANARY))
+        number = s.call("Upgrade")["rollout"]
+        s.events.wait("holding", rollout=number)
+        flows = self.flows(2 * BATCH)
+        theirs = [flow for flow, who in zip(flows, self.talk(flows)) if who == 2]
+        self.assertTrue(theirs)
+        os.kill(s.pids("candidate")[0], signal.SIGKILL)
+        began = time.monotonic()
+        for flow in itertools.cycle(theirs):
+            if s.events.count("verdict", rollout=number):
+                break
+            flow.send()
+            select.select([], [], [], EVERY)  # the pace is the subject
+        told = time.monotonic() - began
+        before = {(flow, n) for flow in theirs for n in range(2, flow.sent + 1)}
+        after = set()
+        for flow in theirs:  # at once, so that some meet every moment of the slot's end
+            flow.send()
+            after.add((flow, flow.sent))
+            select.select([], [], [], EVERY)
+        answered = self.gather(theirs)
+        say(f"a canary killed with {len(theirs)} flows: {len(before - answered.keys())} of {len(before)} datagrams lost in "
+            f"the {told * 1000:.1f} ms to the verdict, {len(after - answered.keys())} of {len(after)} later")
+        self.assertEqual({answered.get(one) for one in after}, {1})
+        self.assertEqual(s.events.wait("verdict", rollout=number)["verdict"], "rolled_back")
+        self.assertEqual(self.talk(flows), [1] * len(flows))
 
     def test_what_comes_while_live_is_dead_waits_for_it(self):
         s = self.echo(rollout(""))
