@@ -247,17 +247,18 @@ class BlueGreen(SteeredCase):
 
 
 class Rolling(SteeredCase):
-    def test_instances_are_replaced_one_by_one_under_load(self):
-        rest = rollout('strategy = "rolling"\nmax-surge = 1\nmax-unavailable = 0')
+    def replaced_under_load(self, surge, unavailable):
+        """The fewest of four instances that were ready, and the most that ran, during an upgrade."""
+        rest = rollout(f'strategy = "rolling"\nmax-surge = {surge}\nmax-unavailable = {unavailable}')
         s = self.supervise(self.demos(service="instances = 4", rest=rest))
-        most = 0
+        ready, running = [], []
         stop = threading.Event()
 
         def count():
-            nonlocal most
             while not stop.is_set():
-                running = [i for g in s.status()["generations"] for i in g["instances"] if i["pid"]]
-                most = max(most, len(running))
+                instances = [i for g in s.status()["generations"] for i in g["instances"]]
+                ready.append(sum(i["state"] == "ready" for i in instances))
+                running.append(sum(i["pid"] is not None for i in instances))
 
         counter = threading.Thread(target=count)
         counter.start()
@@ -268,8 +269,19 @@ class Rolling(SteeredCase):
             stop.set()
             counter.join()
         self.assert_nothing_failed(load)
-        self.assertTrue(4 <= most <= 5, f"{most} were counted at the most")
         self.assertEqual(len(s.pids()), 4)
+        return min(ready), max(running)
+
+    def test_instances_are_replaced_one_by_one_under_load(self):
+        fewest, most = self.replaced_under_load(surge=1, unavailable=0)
+        self.assertEqual(fewest, 4)
+        self.assertTrue(4 <= most <= 5, f"{most} were counted at the most")
+
+    def test_without_room_for_more_one_is_missing_at_a_time(self):
+        fewest, most = self.replaced_under_load(surge=0, unavailable=1)
+        self.assertTrue(3 <= fewest <= 4, f"{fewest} were counted at the least")
+        # What is told to leave may still be going when its successor starts.
+        self.assertLessEqual(most, 5)
 
     def test_a_bad_one_brings_all_old_instances_back(self):
         rest = rollout('strategy = "rolling"\nmax-surge = 0\nmax-unavailable = 1')
