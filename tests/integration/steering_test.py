@@ -192,10 +192,12 @@ class Metrics(SteeredCase):
         self.assertEqual(s.status()["live"], 2)
 
     def test_with_too_little_traffic_it_holds_longer_says_so_and_fails(self):
-        s = self.supervise(self.configuration(hold="400ms"))
-        verdict = s.upgrade("rolled_back")
-        self.assertIn("at least 200 are needed; that is inconclusive", verdict["reason"])
-        self.assertIn("holds for up to 400ms more", s.events.wait("note")["text"])
+        s = self.supervise(self.configuration(hold="1s", metric="max-ratio = 1\nmin-count = 1000000\n"))
+        with harness.Load(self.address):
+            verdict = s.upgrade("rolled_back")
+        self.assertRegex(verdict["reason"], "^metric 'errors': 0 % of [1-9][0-9]*, live: 0 % of [1-9][0-9]*, "
+                                            "at least 1000000 are needed; that is inconclusive")
+        self.assertIn("holds for up to 1s more", s.events.wait("note")["text"])
 
     def test_a_metric_that_cannot_be_read_does_not_pass(self):
         bad = 'command = ["/bin/echo", "many"]'
