@@ -121,6 +121,20 @@ class Canary(Ours):
         return {slot["generation"]: slot["connections"] for slot in slots}
 
 
+class BlueGreen(Ours):
+    """Whatever is promoted leaves the generation of before as its standby."""
+
+    name = "blue-green"
+
+    def __init__(self, bench):
+        super().__init__(bench, (), "steered", 'strategy = "blue-green"\nauto-promote = true\nstandby = "1h"\n')
+
+    def has_settled(self, role):
+        """Whether no rollout is under way and there is a generation of that role."""
+        status = self.supervisor.status()
+        return status["rollout"] is None and role in (g["role"] for g in status["generations"])
+
+
 class Floor(Contestant):
     name = "floor"
 

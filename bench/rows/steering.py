@@ -175,6 +175,21 @@ def weight_change(bench):
     times = [burst.first(generation) for burst, generation in bursts]
     yield Line(f"Promote → first connection to the new generation, median of {len(times)}", spread(times),
                bar="≤ 1 ms", met=median(times) <= 1000)
+    yield back_to_standby(bench)
+
+
+def back_to_standby(bench):
+    ours = contestants.BlueGreen(bench)
+    ours.start()
+    times = []
+    for _ in range(bench.pick(50, 5)):
+        old = ours.supervisor.status()["live"]
+        ours.supervisor.call("Upgrade")
+        harness.poll_until(lambda: ours.has_settled("standby"), "the standby")
+        times.append(Burst.call(bench, ours, "Rollback").first(old))
+        harness.poll_until(lambda: ours.has_settled("live"), "the rollout to end")
+    return Line(f"Rollback to a standby → first connection to the old generation, median of {len(times)}",
+                spread(times), bar="≤ 1 ms", met=median(times) <= 1000)
 
 
 def spread(times):
