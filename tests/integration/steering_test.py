@@ -1,4 +1,7 @@
-"""Steered listeners: each generation has a slot of its own, and the kernel chooses. Skipped where eBPF may not be loaded."""
+"""Steered listeners: each generation has a slot of its own, and the kernel chooses.
+
+Skipped where eBPF may not be loaded; with HANDOFF_TEST_STEERING=1 that is a failure.
+"""
 
 import contextlib
 import json
@@ -26,12 +29,17 @@ class SteeredCase(puppet.TestCase):
             s.start(until)
         except AssertionError:
             if re.search("cannot be steered|is shared", s.log_text()):
-                self.skipTest(s.log_text())
+                self.skip_unless_demanded(s.log_text())
             raise
         listener = s.status()["listeners"][0]
         if listener["sharing"] != "steered":
-            self.skipTest("not steered here: " + listener["sharing_reason"])
+            self.skip_unless_demanded("not steered here: " + listener["sharing_reason"])
         return s
+
+    def skip_unless_demanded(self, why):
+        if os.environ.get("HANDOFF_TEST_STEERING"):
+            self.fail(why)
+        self.skipTest(why)
 
     def assert_served_by_the_second(self, waiting):
         for connection in waiting:
