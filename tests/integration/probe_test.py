@@ -222,6 +222,12 @@ class Checks(ProbedCase):
         service = 'user = "daemon"\nambient-capabilities = ["CAP_NET_RAW"]\n'
         self.assert_unprivileged(self.status_of_a_helper(service=service), 1)
 
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root to give privileges away")
+    def test_a_root_that_may_not_become_nobody_probes_all_the_same(self):
+        s = harness.Supervisor(self, self.configuration(CHECK), wrapper=NO_CAPABILITIES)
+        s.upgrade()
+        self.assertEqual(len(self.asked(2)), 1)
+
     def test_upgrades_can_be_aborted_while_a_probe_hangs(self):
         s = self.probed(CHECK.replace("header =", 'probe-timeout = "5m", header =') + 'timeout = "5m"\n')
 
