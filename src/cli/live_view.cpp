@@ -31,16 +31,19 @@ std::string counted(std::int64_t count, double a_second, char const* what) {
 // What stands behind the step under way: why it is not over.
 std::string waits(json const& rollout) {
   if (member(rollout, "paused") == true) return "paused";
-  if (auto left = time_left(rollout); !left.empty()) return left;
-  std::string what = text(rollout, "waiting_for");
-  return what.empty() ? what : "waits for " + what;
+  std::string left = time_left(rollout), what = text(rollout, "waiting_for");
+  if (what.empty()) return left;
+  return left.empty() ? "waits for " + what : left + " for " + what;
 }
 
-// The steps of the plan with the present one marked: all, or those around it that fit.
+// The steps of the plan with the present one marked, and under it what metrics say: all, or those around it
+// that fit.
 std::vector<std::string> plan_of(json const& rollout, stream const& to, std::size_t rows) {
   auto steps = lines(rollout, "steps");
   auto here = static_cast<std::size_t>(std::max<std::int64_t>(whole(rollout, "position").value_or(0), 0));
-  std::size_t shown = std::min(steps.size(), rows);
+  auto gate = gate_of(rollout, to);
+  gate.resize(std::min(gate.size(), rows / 2));
+  std::size_t shown = std::min(steps.size(), rows - gate.size());
   std::size_t first = here > shown / 2 ? std::min(here - shown / 2, steps.size() - shown) : 0;
   std::vector<std::string> said;
   for (std::size_t i = first; i < first + shown; ++i) {
@@ -49,6 +52,7 @@ std::vector<std::string> plan_of(json const& rollout, stream const& to, std::siz
     if (i != here) continue;
     std::string why = waits(rollout);
     said.push_back(to.paint(colour::bold, "    > " + steps[i]) + (why.empty() ? "" : " - " + why));
+    for (auto const& line : gate) said.push_back("        " + line);
   }
   return said;
 }
@@ -57,15 +61,15 @@ std::vector<std::string> plan_of(json const& rollout, stream const& to, std::siz
 
 std::map<std::int64_t, live_view::tally> live_view::count(json const& status) {
   constexpr std::int64_t most = std::int64_t{1} << 50;  // so that sums of what we are told do not overflow
-  auto counter = [=](json const& slot, char const* name) {
-    return std::clamp<std::int64_t>(whole(slot, name).value_or(0), 0, most);
+  auto add = [=](std::optional<std::int64_t>& to, std::optional<std::int64_t> counted) {
+    if (counted) to = std::min(to.value_or(0) + std::clamp<std::int64_t>(*counted, 0, most), most);
   };
   std::map<std::int64_t, tally> all;
   for (json const& listener : list(status, "listeners")) {
     for (json const& slot : list(listener, "slots")) {
       auto& of = all[whole(slot, "generation").value_or(0)];
-      of.connections = std::min(of.connections + counter(slot, "connections"), most);
-      of.datagrams = std::min(of.datagrams + counter(slot, "datagrams"), most);
+      add(of.connections, whole(slot, "connections"));
+      add(of.datagrams, whole(slot, "datagrams"));
     }
   }
   return all;
@@ -80,9 +84,11 @@ void live_view::measure(std::map<std::int64_t, tally> const& now_counted) {
   for (auto const& [generation, is] : now_counted) {
     auto was = counted_.find(generation);
     if (was == counted_.end()) continue;
-    rates_[generation] = {
-        double(std::max<std::int64_t>(is.connections - was->second.connections, 0)) / seconds,
-        double(std::max<std::int64_t>(is.datagrams - was->second.datagrams, 0)) / seconds};
+    auto grown = [=](std::optional<std::int64_t> to, std::optional<std::int64_t> from) {
+      return double(std::max<std::int64_t>(to.value_or(0) - from.value_or(0), 0)) / seconds;
+    };
+    rates_[generation] = {grown(is.connections, was->second.connections),
+                          grown(is.datagrams, was->second.datagrams)};
   }
   counted_ = now_counted;
   counted_at_ = moment;
@@ -98,9 +104,9 @@ std::vector<std::string> live_view::generations(json const& status, stream const
     if (auto found = all.find(which); found != all.end()) {
       auto measured = rates_.find(which);
       rate speed = measured == rates_.end() ? rate{} : measured->second;
-      traffic = counted(found->second.connections, speed.connections, "connections");
-      if (found->second.datagrams > 0)
-        datagrams = counted(found->second.datagrams, speed.datagrams, "datagrams");
+      auto const& [connections, received] = found->second;
+      if (connections) traffic = counted(*connections, speed.connections, "connections");
+      if (received.value_or(0) > 0) datagrams = counted(*received, speed.datagrams, "datagrams");
     }
     rows.add(
         {{fmt::format("  generation {}", which), colour::bold},

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,10 +19,10 @@ class live_view {
   std::vector<std::string> draw(supervisor const&, json const& status, stream const& to, std::size_t rows);
 
  private:
-  // What steered listeners counted for one generation.
+  // What steered listeners counted for one generation; nothing where nobody counts.
   struct tally {
-    std::int64_t connections = 0;
-    std::int64_t datagrams = 0;
+    std::optional<std::int64_t> connections;
+    std::optional<std::int64_t> datagrams;
   };
   struct rate {
     double connections = 0;  // a second

@@ -159,6 +159,7 @@ void add_rollouts(std::vector<std::string>& said, json const& status, stream con
     said.push_back("  " + under_way(now));
     if (member(now, "paused") == true) said.push_back("    " + to.paint(colour::yellow, "paused"));
     if (auto what = waiting(now); !what.empty()) said.push_back("    waiting for " + what);
+    for (auto const& line : gate_of(now, to)) said.push_back("    " + line);
   }
   if (auto next = whole(status, "pending")) said.push_back(fmt::format("  rollout {} comes next", *next));
   json const& last = member(status, "last");
@@ -189,6 +190,18 @@ std::string waiting(json const& of) {
   auto left = span(of, "deadline_in_ms");
   if (what.empty()) return {};
   return left ? what + ", for at most " + humane(*left) : what;
+}
+
+std::vector<std::string> gate_of(json const& rollout, stream const& to) {
+  std::vector<std::string> said;
+  for (json const& metric : list(rollout, "metrics")) {
+    if (member(metric, "bounded") != true) continue;
+    std::string judgement = text(metric, "judgement"), why = text(metric, "why");
+    colour shown = judgement == "pass" ? colour::green : judgement == "fail" ? colour::red : colour::yellow;
+    said.push_back(fmt::format("metric '{}': {}: {}", text(metric, "name"), to.paint(shown, judgement),
+                               why.empty() ? "nothing was measured yet" : why));
+  }
+  return said;
 }
 
 std::string headline(supervisor const& of, json const& status, stream const& to) {

@@ -21,6 +21,9 @@ std::vector<std::string> overview(std::vector<asked_status> const&, stream const
 // "generation 3 serves", or "nothing serves".
 std::string who_serves(json const& status);
 
+// A line for each metric that decides about the step under way: what it says of the candidate, and why.
+std::vector<std::string> gate_of(json const& rollout, stream const& to);
+
 // "web: serving - generation 8 serves".
 std::string headline(supervisor const&, json const& status, stream const& to);
 

@@ -17,6 +17,9 @@ import unittest
 from fake_supervisor import PATIENCE, FakeSupervisor, canary, event, status, verdict
 
 HANDOFF = os.environ["HANDOFF"]
+JUDGED = [{"name": "errors", "bounded": True, "judgement": "inconclusive", "why": "12 of 100 counted"},
+          {"name": "latency", "bounded": True, "judgement": "pass", "why": ""},
+          {"name": "load", "bounded": False, "judgement": "pass", "why": "only looked at"}]
 HOSTILE = "a\x1b[2Jb\nforged\x9bc\u202ed"
 
 
@@ -211,6 +214,13 @@ class Status(CommandTest):
         self.assertNotIn("#", said, "bars are for terminals")
         web.answers["Status"] = canary(paused=True)
         self.assertIn("\n    paused\n", self.run_handoff(0, "status", "web")[0])
+
+    def test_metrics_that_decide_are_told_with_what_they_rest_on(self):
+        web = self.supervisor()
+        web.answers["Status"] = canary(metrics=JUDGED)
+        self.assertIn("for at most 90 s\n    metric 'errors': inconclusive: 12 of 100 counted\n"
+                      "    metric 'latency': pass: nothing was measured yet\n",
+                      self.run_handoff(0, "status", "web")[0] + "\n")
 
     def test_json_is_what_the_supervisor_told(self):
         self.supervisor("web")
@@ -773,6 +783,26 @@ class LiveWatch(CommandTest):
         self.until_shown("10640 connections, ")
         rate = int(self.until_shown("/s"))
         self.assertTrue(1 <= rate <= 12000, rate)
+        self.press("q")
+        self.assert_ended(process, 0)
+
+    def test_the_picture_tells_what_a_step_waits_for_and_what_metrics_say(self):
+        web = self.holding()
+        web.answers["Status"] = canary(metrics=JUDGED)
+        process = self.watch(web, "web", NO_COLOR="1")
+        self.until_shown("  > give it 5 % of the traffic for 2m - 90 s left for the end of holding at 5 %")
+        self.until_shown("      metric 'errors': inconclusive: 12 of 100 counted")
+        self.until_shown("      metric 'latency': pass")
+        self.assertNotIn("load", self.until_shown("    give it all traffic"))
+        self.press("q")
+        self.assert_ended(process, 0)
+
+    def test_what_nobody_counts_is_not_told_as_none(self):
+        web = self.holding()
+        web.answers["Status"] = canary(connections=None)  # as under classic BPF
+        process = self.watch(web, "web", NO_COLOR="1")
+        self.until_shown("12345 connections")
+        self.assertNotIn("connections", self.until_shown("p promote"))
         self.press("q")
         self.assert_ended(process, 0)
 
