@@ -2,6 +2,7 @@
 #include <app/forecast.hpp>
 #include <base/text.hpp>
 #include <base/unique_fd.hpp>
+#include <os/sharing.hpp>
 #include <wire/config_toml.hpp>
 
 #include <CLI/CLI.hpp>
@@ -61,19 +62,17 @@ std::string_view to_string(readiness when) {
   return "";
 }
 
-// Whether a listener would be steered, as far as that can be read.
+// How generations would share a listener. What the kernel allows is asked as who runs this.
 std::string sharing_of(settings const& s, listener_settings const& l) {
-  bool has_slots = std::holds_alternative<inet_address>(l.address) && l.type != socket_type::seqpacket;
-  if (std::holds_alternative<systemd_address>(l.address)) return "shared: systemd opened it";
-  if (!has_slots) return "shared: only TCP and UDP can be steered";
-  if (!l.steer) return "shared: steer = false";
-  if (s.rollout.sharing == sharing::shared) return "shared: sharing = \"shared\"";
-  if (s.rollout.sharing == sharing::steered || needs_steering(s.rollout))
-    return "steered: by eBPF, or by classic BPF where handoffd may not load that";
-  if (s.listeners.size() > limit::steered_unasked)
+  if (auto why = why_always_shared(l, s.rollout.sharing); !why.empty()) return "shared: " + why;
+  bool must = s.rollout.sharing == sharing::steered || needs_steering(s.rollout);
+  if (!must && s.listeners.size() > limit::steered_unasked)
     return fmt::format("shared: more than {} listeners, and sharing = \"steered\" does not ask for it",
                        limit::steered_unasked);
-  return "steered by eBPF, or shared where handoffd may not load that";
+  auto choice = choose_sharing(l, s.rollout);
+  if (choice.steered == steering_method::ebpf) return "steered by eBPF, as this user";
+  if (choice.steered) return "steered by classic BPF, as this user: " + choice.why;
+  return fmt::format("{}, as this user: {}", must ? "cannot be steered" : "shared", choice.why);
 }
 
 // Where the numbers of a metric come from: "the page /metrics at 'http': errors_total of requests_total".

@@ -4,6 +4,7 @@
 
 #include <app/records.hpp>
 #include <os/listener.hpp>
+#include <os/sharing.hpp>
 #include <os/steered_listener.hpp>
 
 #include <memory>
@@ -43,15 +44,5 @@ class door {
   std::unique_ptr<steered_listener> steered_;  // one of the two
   std::string why_;
 };
-
-struct sharing_choice {
-  std::optional<steering_method> steered;  // nothing: all generations hold the same socket
-  std::string why;                         // not by eBPF, which would be best
-};
-
-// Classic BPF is used where somebody asks for steering, or where it takes nothing from the service: without
-// tcp_migrate_req, what waits for a generation that crashes for good is lost in a slot, and not in a shared
-// socket.
-sharing_choice choose_sharing(listener_settings const&, rollout_settings const&);
 
 }  // namespace handoff

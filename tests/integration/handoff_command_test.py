@@ -103,10 +103,37 @@ class Check(CommandTest):
                        'address = "127.0.0.1:8000"\n')
         said, _ = self.run_handoff(0, "check", path)
         self.assertIn("'web'", said)
-        self.assertIn("127.0.0.1:8000, steered by eBPF, or shared where handoffd may not load that\n", said)
+        self.assertRegex(said, r"127\.0\.0\.1:8000, (steered by eBPF, as this user\n|\w+.*, as this user: )")
         self.assertIn("an upgrade, by strategy 'handoff':\n    start 1 instance\n    give it all traffic\n"
                       "    the old generation drains for at most 1m\n", said)
         self.assertTrue(json.loads(self.run_handoff(0, "check", "--json", path)[0])["valid"])
+
+    def how_it_is_shared(self, listener="", rollout="", address="127.0.0.1:8000", **options):
+        os.chmod(self.directory, 0o755)
+        path = os.path.join(self.directory, "web.toml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f'[service]\nname = "web"\ncommand = ["/bin/true"]\n[[listener]]\nname = "http"\n'
+                       f'address = "{address}"\n{listener}\n[rollout]\n{rollout}\n')
+        said, _ = self.run_handoff(0, "check", path, **options)
+        return re.search(rf"listener 'http' at .*?{address.split('/')[-1]}, (.*)", said)[1]
+
+    def test_what_is_shared_everywhere_is_told_with_the_reason(self):
+        self.assertEqual(self.how_it_is_shared("steer = false"), "shared: steer = false")
+        self.assertEqual(self.how_it_is_shared(rollout='sharing = "shared"'), "shared: [rollout] sharing = 'shared'")
+        self.assertEqual(self.how_it_is_shared(address="unix:/run/web"), "shared: it is a Unix socket")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs another user")
+    def test_who_may_not_load_ebpf_is_told_what_happens_instead(self):
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+        by_classic = r"steered by classic BPF, as this user: .*\(needs CAP_BPF and CAP_PERFMON"
+        with open("/proc/sys/net/ipv4/tcp_migrate_req") as file:
+            migrates = file.read().strip() != "0"
+        self.assertRegex(self.how_it_is_shared(**nobody),
+                         by_classic if migrates else r"shared, as this user: .*\(needs CAP_BPF and CAP_PERFMON")
+        self.assertRegex(self.how_it_is_shared(rollout='sharing = "steered"', **nobody), by_classic)
+        self.assertRegex(self.how_it_is_shared("connection-id-byte = 1", 'sharing = "steered"', "udp://127.0.0.1:8000",
+                                               **nobody),
+                         "cannot be steered, as this user: .*classic BPF knows no connection-id-byte")
 
     def test_a_file_that_cannot_be_read_is_invalid(self):
         self.run_handoff(2, "check", self.directory + "/missing.toml")
