@@ -42,9 +42,14 @@ result<std::unique_ptr<leaving_slots>> leaving_slots::create(loop& on, post to_e
 }
 
 void leaving_slots::settle(generation_number g, instant by, std::vector<steered_listener*> const& listeners) {
+  instant now = loop::now();
   for (auto* l : listeners)
-    slots_.push_back(
-        {.listener = l, .of = g, .key = ++last_key_, .look_at = loop::now(), .move_at = by - 2 * last_reads});
+    slots_.push_back({.listener = l,
+                      .of = g,
+                      .key = ++last_key_,
+                      .close_at = now + queues_settle_for,
+                      .look_at = now,
+                      .move_at = by - 2 * last_reads});
   settling_.push_back(g);
   look();
 }
@@ -57,13 +62,7 @@ void leaving_slots::close(generation_number g, std::vector<steered_listener*> co
       if (auto shut = l->shut(g); !shut) report_(shut.error().message());
       continue;
     }
-    slots_.push_back({.listener = l,
-                      .of = g,
-                      .key = ++last_key_,
-                      .closing = true,
-                      .look_at = now,
-                      .since = now,
-                      .patience = first_patience});
+    slots_.push_back({.listener = l, .of = g, .key = ++last_key_, .close_at = now, .look_at = now});
   }
   look();
 }
@@ -113,7 +112,9 @@ void leaving_slots::look_at_queue(slot& s) {
   }
   s.look_at = now + glance;
   if (*waiting == 0) return rest(s);
-  if (*waiting < s.waiting || s.waiting == 0) {
+  bool closes = !s.closing && now >= s.close_at;
+  s.closing = s.closing || closes;
+  if (*waiting < s.waiting || s.waiting == 0 || closes) {
     s.since = now;
     s.patience = first_patience;
   }
@@ -129,7 +130,6 @@ void leaving_slots::look_at_queue(slot& s) {
 void leaving_slots::rest(slot& s) {
   s.waiting = 0;
   s.resting = true;
-  if (!s.closing) return;
   if (!arrivals_->watch(s.key, *s.listener->fd(s.of))) s.resting = false;
 }
 
@@ -142,7 +142,8 @@ void leaving_slots::move_on(slot& s, char const* why) {
 
 void leaving_slots::tell_settled() {
   std::erase_if(settling_, [&](generation_number g) {
-    bool settled = std::ranges::all_of(slots_, [&](slot const& s) { return s.of != g || s.resting; });
+    bool settled =
+        std::ranges::all_of(slots_, [&](slot const& s) { return s.of != g || s.resting || s.closing; });
     if (settled) post_(traffic_settled{g});
     return settled;
   });

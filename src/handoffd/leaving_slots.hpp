@@ -16,6 +16,9 @@
 
 namespace handoff {
 
+// How long a leaving generation goes on accepting what waits for it before its queues are others' concern.
+constexpr duration queues_settle_for{250};
+
 class leaving_slots {
  public:
   using post = std::function<void(happening)>;
@@ -27,8 +30,9 @@ class leaving_slots {
   // A queue in which something waits and that nobody holds, or that has not shrunk for so long, moves on.
   void set_retire_after(duration d) { retire_after_ = d; }
 
-  // Tells traffic_settled once nothing waits in any of the generation's slots and its UDP flows are silent;
-  // shortly before `by`, flows that are not are given to others.
+  // Tells traffic_settled once its UDP flows are silent and nothing waits in any of the generation's slots,
+  // or that has had its time: flows keep a generation longer than queues may stand still. Shortly before
+  // `by`, flows that are not silent are given to others.
   void settle(generation_number, instant by, std::vector<steered_listener*> const& listeners);
 
   // From now on whoever could take from the slots has been told to leave.
@@ -42,7 +46,8 @@ class leaving_slots {
     steered_listener* listener = nullptr;
     generation_number of{};
     std::uint64_t key = 0;
-    bool closing = false;
+    bool closing = false;  // what waits may move on
+    instant close_at{};
     instant look_at{};  // not before; never while it is watched for an arrival
     bool resting = false;
     instant move_at{};  // UDP: flows that are not silent by then belong to others

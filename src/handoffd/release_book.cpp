@@ -33,9 +33,8 @@ std::optional<std::string> why_not(settings const& was, settings const& is) {
 
 // What a generation with slots of its own waits for before it is told to drain.
 duration settle_time(service_settings const& s, listener_table::sharing_summary const& shared) {
-  constexpr duration for_queues{250};
   if (shared.any_flows) return s.drain.timeout;  // flows may live as long as connections
-  return shared.any_steered ? std::min(for_queues, s.drain.timeout) : duration{};
+  return shared.any_steered ? std::min(queues_settle_for, s.drain.timeout) : duration{};
 }
 
 std::string why_not(rollout_settings const& wanted, listener_table::sharing_summary const& listeners) {

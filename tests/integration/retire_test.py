@@ -181,6 +181,29 @@ class FullQueue(RetireCase):
     def test_of_one_that_stops_accepting(self):
         self.check("stops accepting", STOPS_ACCEPTING, "300ms", 0.4)
 
+    def test_of_one_with_flows_that_stops_accepting(self):
+        # Its flows keep it from being told to drain; that is no reason for its queue to wait.
+        port = harness.free_port(socket.SOCK_DGRAM)
+        rest = lingering('retire-after = "300ms"')
+        old, new = (self.puppets(code, rest=rest, addresses=[self.address, f"udp://127.0.0.1:{port}"])
+                    for code in (STOPS_ACCEPTING, ""))
+        s = self.supervise(old)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+            flow.sendto(b"a flow", ("127.0.0.1", port))
+        waiting = self.connect(20)
+        s.write(new)
+        number = s.call("Upgrade")["rollout"]
+        s.events.wait("verdict", rollout=number, verdict="promoted")
+        promoted = time.monotonic()
+        answers = self.collect(waiting)
+        self.assertEqual([who for who, _ in answers], [2] * len(waiting))
+        longest = max(at for _, at in answers) - promoted
+        say(f"a queue of an old generation with UDP flows that stops accepting: the last of {len(waiting)} was served "
+            f"{longest * 1000:.0f} ms after the verdict (bound 700 ms)")
+        self.assertLessEqual(longest, 0.7 + SLACK)
+        self.assertEqual(self.read("left"), "")
+        self.assertEqual(s.status()["listeners"][0]["reopened"], 0)
+
     def test_of_one_that_closes(self):
         self.check("closes its listener", CLOSES, "1h", 0.1)
 
