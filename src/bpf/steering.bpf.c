@@ -116,12 +116,17 @@ static __always_inline bool find_rule(struct steering_page const* page, struct f
   return false;
 }
 
+// Another CPU may have used the flow after `now` was read.
+static __always_inline bool is_over(struct flow_owner const* owner, __u64 now, __u64 timeout) {
+  return (__s64)(now - owner->last_use) >= (__s64)timeout;
+}
+
 static __always_inline __u32 find_flow(struct steering_page const* page, struct flow const* ends, __u64 now) {
   struct flow_owner const* owner = bpf_map_lookup_elem(&flows, ends);
   if (!owner) return nobody;
   __u32 slot = owner->slot & (steering_slots - 1);
   bool same_owner = owner->generation != 0 && owner->generation == page->generation[slot];
-  return same_owner && now - owner->last_use < page->flow_timeout_ns ? slot : nobody;
+  return same_owner && !is_over(owner, now, page->flow_timeout_ns) ? slot : nobody;
 }
 
 static __always_inline void remember_flow(struct steering_page const* page, struct flow const* ends,

@@ -1,5 +1,8 @@
 #include "steered.hpp"
 
+#include <linux/bpf.h>
+#include <sys/syscall.h>
+
 #include <algorithm>
 
 using namespace handoff;
@@ -8,6 +11,28 @@ using namespace handoff::test;
 namespace {
 
 std::uint64_t got(steered_listener const& l, generation_number who) { return l.counts(who)->datagrams; }
+
+long on_flows(int command, int map, void* key, void* value) {
+  bpf_attr attributes{};
+  attributes.map_fd = static_cast<std::uint32_t>(map);
+  attributes.key = reinterpret_cast<std::uintptr_t>(key);
+  attributes.value = reinterpret_cast<std::uintptr_t>(value);  // or the next key
+  return ::syscall(SYS_bpf, command, &attributes, sizeof attributes);
+}
+
+// Of the one flow that there is, as another CPU would that read the clock a little later.
+void use_later(steered_listener const& l, std::chrono::nanoseconds by) {
+  int flows = l.group().program.back();
+  std::array<std::uint8_t, 36> key{};
+  struct {
+    std::uint32_t slot, generation;
+    std::uint64_t last_use;
+  } owner{};
+  REQUIRE(on_flows(BPF_MAP_GET_NEXT_KEY, flows, nullptr, key.data()) == 0);
+  REQUIRE(on_flows(BPF_MAP_LOOKUP_ELEM, flows, key.data(), &owner) == 0);
+  owner.last_use += static_cast<std::uint64_t>(by.count());
+  REQUIRE(on_flows(BPF_MAP_UPDATE_ELEM, flows, key.data(), &owner) == 0);
+}
 
 }  // namespace
 
@@ -78,6 +103,17 @@ TEST_CASE("a UDP flow that was silent for the flow timeout is over") {
   CHECK(got(*dns, g1) == 10);
   CHECK(got(*dns, g2) == 10);
   CHECK(*dns->idle(g2) < *dns->idle(g1));
+}
+
+TEST_CASE("a UDP flow that another CPU used just now is not over") {
+  if (!steering_works()) return;
+  auto dns = open_steered(steered_udp(), {g1, g2});
+  auto flow = clients(1, *dns);
+  say(flow);
+  require(dns->apply({g2, {{g2, full_weight}}, {}, false}));
+  use_later(*dns, std::chrono::seconds(10));
+  say(flow);
+  CHECK(got(*dns, g1) == 2);
 }
 
 TEST_CASE("rules win over UDP flows, and keep no generation busy") {
