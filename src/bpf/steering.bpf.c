@@ -105,11 +105,12 @@ static __always_inline bool matches(struct steering_rule const* rule, struct flo
   return true;
 }
 
-// Whether a rule decides; an absent slot is still its decision, and means the fallback.
-static __always_inline bool find_rule(struct steering_page const* page, struct flow const* ends,
-                                      __u32* slot) {
+// Whether a rule decides; an absent slot is still its decision, and means the fallback. A rule with a port is
+// that of a probe, which is no traffic.
+static __always_inline bool find_rule(struct steering_page const* page, struct packet* p, __u32* slot) {
   for (__u32 i = 0; i < steering_rules && i < page->rules; ++i) {
-    if (!matches(&page->rule[i], ends)) continue;
+    if (!matches(&page->rule[i], &p->ends)) continue;
+    if (page->rule[i].port != 0 && p->news == new_connection) p->news = nothing_new;
     *slot = page->rule[i].slot;
     return true;
   }
@@ -206,7 +207,7 @@ int steer(struct sk_reuseport_md* md) {
   __u64 flow_seen_at = 0;
   if (md->migrating_sk) {  // there is no packet
     p.news = migrated_connection;
-  } else if (read_packet(md, page, &p) && !find_rule(page, &p.ends, &slot)) {
+  } else if (read_packet(md, page, &p) && !find_rule(page, &p, &slot)) {
     slot = nobody;
     if (p.news == new_datagram) {
       flow_seen_at = bpf_ktime_get_ns();

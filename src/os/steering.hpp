@@ -20,7 +20,7 @@ constexpr std::uint32_t most_flows = 65'536;
 
 // What one slot got since it was placed.
 struct slot_counts {
-  std::uint64_t connections = 0;  // attempts: a repeated SYN counts again
+  std::uint64_t connections = 0;  // attempts: a repeated SYN counts again; without probes
   std::uint64_t datagrams = 0;
   std::uint64_t migrations = 0;
   // The last datagram of any flow that belongs to the slot. Datagrams that a rule sent there do not move it.

@@ -65,7 +65,7 @@ static inline __u32 steering_mixed(__u32 hash) {
 
 // What one slot got.
 struct steering_count {
-  __u64 connections;       // SYNs without ACK, so a repeated one counts again
+  __u64 connections;       // SYNs without ACK, so a repeated one counts again; those of probes do not
   __u64 datagrams;         // also those that a rule sent here
   __u64 migrations;        // connections that waited for a listener which was shut
   __u64 last_datagram_ns;  // of any flow that belongs to the slot, on the monotonic clock; 0: never

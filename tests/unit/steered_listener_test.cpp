@@ -123,6 +123,8 @@ TEST_CASE("a probe reaches the generation under test by its own address and port
   accept_all(*http->fd(g2));
   auto later = client_at(host, *http, free_port());
   comes_to(*http, g1, 21);
+  CHECK(http->counts(g2)->connections == 0);  // a probe is no traffic
+  CHECK(http->counts(g1)->connections == 21);
   CHECK_FALSE(http->add_probe(*unix_socket_address("/tmp/x"), g2));
 }
 
