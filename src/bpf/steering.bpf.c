@@ -137,18 +137,27 @@ static __always_inline void remember_flow(struct steering_page const* page, stru
   bpf_map_update_elem(&flows, ends, &mine, BPF_ANY);
 }
 
+// Which types of packets there are depends on the version (RFC 9000, section 17.2; RFC 9369, section 3.2).
+static __always_inline bool is_handshake(__u8 first, __u32 version) {
+  enum { version_1 = 1, version_2 = 0x6b3343cf, long_type = 0x30, handshake_1 = 0x20, handshake_2 = 0x30 };
+  if (version == version_1) return (first & long_type) == handshake_1;
+  return version == version_2 && (first & long_type) == handshake_2;
+}
+
 // The slot that a QUIC packet of an established connection names, wherever its client has moved to (RFC 9000,
 // sections 9 and 17; RFC 8999 for what holds in every version). The ids of first packets are the client's own
 // invention; a Handshake packet has one of the server's.
 static __always_inline __u32 find_connection(struct sk_reuseport_md* md, struct steering_page const* page) {
-  enum { udp_header = 8, long_header = 0x80, long_type = 0x30, handshake = 0x20 };
-  enum { id_length_at = udp_header + 5, short_id_at = udp_header + 1, long_id_at = udp_header + 6 };
+  enum { udp_header = 8, long_header = 0x80, version_at = udp_header + 1, id_length_at = udp_header + 5 };
+  enum { short_id_at = udp_header + 1, long_id_at = udp_header + 6 };
   if (page->connection_id_byte == steering_no_connection_id) return nobody;
   __u8 first = 0, id_length = 0, told = 0;
   if (bpf_skb_load_bytes(md, udp_header, &first, 1) != 0) return nobody;
   __u32 id_at = short_id_at;
   if (first & long_header) {
-    if ((first & long_type) != handshake) return nobody;
+    __u32 version = 0;
+    if (bpf_skb_load_bytes(md, version_at, &version, sizeof version) != 0) return nobody;
+    if (!is_handshake(first, bpf_ntohl(version))) return nobody;
     if (bpf_skb_load_bytes(md, id_length_at, &id_length, 1) != 0) return nobody;
     if (id_length <= page->connection_id_byte) return nobody;
     id_at = long_id_at;

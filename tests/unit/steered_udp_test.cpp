@@ -151,9 +151,10 @@ namespace {
 std::string const id_of_second = std::string("ab") + char(2) + "defgh";  // byte 2 tells generation 2
 
 std::string short_packet(std::string const& id) { return "\x41" + id + "payload"; }
-std::string long_packet(char first, std::string const& id) {
-  return std::string{first, 0, 0, 0, 1, static_cast<char>(id.size())} + id + "payload";
+std::string long_packet(char first, std::string const& id, std::string const& version = {0, 0, 0, 1}) {
+  return first + version + static_cast<char>(id.size()) + id + "payload";
 }
+std::string const version_2 = "\x6b\x33\x43\xcf";  // RFC 9369; it numbers the types of packets anew
 
 }  // namespace
 
@@ -173,6 +174,11 @@ TEST_CASE("a QUIC packet of an established connection goes to its generation fro
       {"an Initial packet, whose id is the client's", long_packet(initial, id_of_second), g1},
       {"a 0-RTT packet", long_packet(zero_rtt, id_of_second), g1},
       {"a Retry packet", long_packet(retry, id_of_second), g1},
+      {"version 2: a Handshake packet", long_packet(char(0xf0), id_of_second, version_2), g2},
+      {"version 2: an Initial packet", long_packet(char(0xd0), id_of_second, version_2), g1},
+      {"version 2: a 0-RTT packet", long_packet(char(0xe0), id_of_second, version_2), g1},
+      {"version 2: a Retry packet", long_packet(char(0xc0), id_of_second, version_2), g1},
+      {"a version that nobody knows", long_packet(handshake, id_of_second, "\x0a\x1a\x2a\x3a"), g1},
   }));
   CAPTURE(says);
   auto settings = steered_udp();
