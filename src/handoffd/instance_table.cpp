@@ -5,6 +5,7 @@
 #include <os/pidfd.hpp>
 #include <os/process_tree.hpp>
 #include <os/service_manager.hpp>
+#include <os/socket_holders.hpp>
 
 #include <fcntl.h>
 #include <handoffd/running_instance.hpp>
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <iterator>
 
 namespace handoff {
 
@@ -214,11 +216,22 @@ std::vector<std::string> instance_table::notify_variables() const {
   return all;
 }
 
-std::vector<pid_t> instance_table::sessions(generation_number g) const {
-  std::vector<pid_t> all;
-  for (auto const& [id, r] : running_)
-    if (id.generation == g) all.push_back(r->launched.pid());
-  return all;
+// By session and cgroup first: by its variables a worker with a session of its own is known as well, but
+// they are read from every process on the machine.
+bool instance_table::is_held(generation_number g, int fd) const {
+  std::vector<pid_t> sessions, members;
+  for (auto const& [id, r] : running_) {
+    if (id.generation != g) continue;
+    sessions.push_back(r->launched.pid());
+    if (r->adopted) sessions.push_back(::getsid(r->adopted->pid()));
+    if (r->cgroup) std::ranges::copy(r->cgroup->processes(), std::back_inserter(members));
+  }
+  auto among = [](std::vector<pid_t> const& all, pid_t pid) {
+    return pid > 0 && std::ranges::find(all, pid) != all.end();
+  };
+  auto variables = generation_variables(around_, g);
+  return is_held_by([&](pid_t pid) { return among(sessions, ::getsid(pid)) || among(members, pid); }, fd) ||
+         is_held_by([&](pid_t pid) { return carries_variables(pid, variables); }, fd);
 }
 
 // ---- signals

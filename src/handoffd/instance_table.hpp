@@ -69,8 +69,9 @@ class instance_table final : public launcher {
   // By which all processes of our instances are known that keep their environment.
   std::vector<std::string> notify_variables() const;
 
-  // The sessions of a generation's instances, setsid(2).
-  std::vector<pid_t> sessions(generation_number) const;
+  // Whether a process of the generation has a descriptor of that socket; yes when there is too much to look
+  // at.
+  bool is_held(generation_number, int fd) const;
 
   // Kills what ended instances left behind. Called when a child of ours ended.
   void sweep(std::vector<pid_t> const& known);

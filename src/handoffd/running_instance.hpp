@@ -32,11 +32,16 @@ struct instance_table::remains {
 };
 
 // Of another supervisor on this machine, a service and its generations may well have the same names.
-inline std::vector<std::string> identity_variables(surroundings const& around, instance_id const& id) {
+inline std::vector<std::string> generation_variables(surroundings const& around, generation_number g) {
   return {"HANDOFF_SUPERVISOR=" + around.control_socket, "HANDOFF_SERVICE=" + around.service,
-          "HANDOFF_GENERATION=" + std::to_string(number(id.generation)),
-          "HANDOFF_INSTANCE=" + std::to_string(id.index),
-          "HANDOFF_INCARNATION=" + std::to_string(id.incarnation)};
+          "HANDOFF_GENERATION=" + std::to_string(number(g))};
+}
+
+inline std::vector<std::string> identity_variables(surroundings const& around, instance_id const& id) {
+  auto all = generation_variables(around, id.generation);
+  all.push_back("HANDOFF_INSTANCE=" + std::to_string(id.index));
+  all.push_back("HANDOFF_INCARNATION=" + std::to_string(id.incarnation));
+  return all;
 }
 
 }  // namespace handoff

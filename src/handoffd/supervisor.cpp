@@ -3,7 +3,6 @@
 #include <os/launch.hpp>
 #include <os/process_tree.hpp>
 #include <os/service_manager.hpp>
-#include <os/socket_holders.hpp>
 
 #include <handoffd/supervisor_parts.hpp>
 #include <unistd.h>
@@ -86,8 +85,7 @@ result<> supervisor::parts::open_house() {
 result<> supervisor::parts::open_doors() {
   auto made = listener_table::create(
       *events, poster(), [this](std::string const& line) { write(log_level::warning, line); },
-      [this](generation_number g, int fd) { return is_held_by(instances->sessions(g), fd); },
-      std::move(options.passed));
+      [this](generation_number g, int fd) { return instances->is_held(g, fd); }, std::move(options.passed));
   if (!made) return std::unexpected(made.error());
   listeners = std::move(*made);
   if (options.left) return adopt_doors();

@@ -109,6 +109,15 @@ std::vector<pid_t> listed(std::string const& cgroup) {
   return pids;
 }
 
+std::vector<pid_t> listed_with_nested(std::string const& top) {
+  std::vector<pid_t> pids;
+  for (auto const& cgroup : with_nested(top)) {
+    auto here = listed(cgroup);
+    pids.insert(pids.end(), here.begin(), here.end());
+  }
+  return pids;
+}
+
 std::optional<std::string> cgroup_of(pid_t pid) {
   auto cgroups = read_text("/proc/" + std::to_string(pid) + "/cgroup");
   auto mounts = read_text("/proc/self/mountinfo");
@@ -150,13 +159,8 @@ std::optional<std::string> find_delegated_cgroup() {
 std::vector<pid_t> processes_of_private_cgroup(pid_t member, pid_t owner) {
   auto theirs = cgroup_of(member);
   auto around = cgroup_of(owner);
-  std::vector<pid_t> pids;
-  if (!theirs || !around || !theirs->starts_with(*around + "/")) return pids;
-  for (auto const& cgroup : with_nested(*theirs)) {
-    auto here = listed(cgroup);
-    pids.insert(pids.end(), here.begin(), here.end());
-  }
-  return pids;
+  if (!theirs || !around || !theirs->starts_with(*around + "/")) return {};
+  return listed_with_nested(*theirs);
 }
 
 result<generation_cgroup> generation_cgroup::create(std::string const& parent, std::string_view name) {
@@ -169,6 +173,8 @@ bool generation_cgroup::holds(pid_t pid) const {
   auto theirs = cgroup_of(pid);
   return theirs && (*theirs == path_ || theirs->starts_with(path_ + "/"));
 }
+
+std::vector<pid_t> generation_cgroup::processes() const { return listed_with_nested(path_); }
 
 result<unique_fd> generation_cgroup::open_processes() const {
   std::string path = path_ + "/cgroup.procs";

@@ -41,6 +41,9 @@ class generation_cgroup {
   // Whether a process lives in it or below it.
   bool holds(pid_t) const;
 
+  // Those that live in it and below it.
+  std::vector<pid_t> processes() const;
+
   // cgroup.procs, open for writing: who writes "0" to it moves in.
   result<unique_fd> open_processes() const;
 

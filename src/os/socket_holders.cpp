@@ -59,11 +59,10 @@ holder_search find_holder(std::vector<std::string> const& inodes,
   return {std::nullopt, budget >= 0};
 }
 
-bool is_held_by(std::span<pid_t const> sessions, int fd) {
+bool is_held_by(std::function<bool(pid_t)> const& is_asked, int fd) {
   struct stat socket;
   if (::fstat(fd, &socket) < 0) return false;
-  auto belongs = [&](pid_t pid) { return std::ranges::find(sessions, ::getsid(pid)) != sessions.end(); };
-  auto looked = find_holder({std::to_string(socket.st_ino)}, belongs);
+  auto looked = find_holder({std::to_string(socket.st_ino)}, is_asked);
   return looked.found || !looked.complete;
 }
 

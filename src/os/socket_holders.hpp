@@ -5,7 +5,6 @@
 
 #include <functional>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -20,8 +19,7 @@ struct holder_search {
 // users' processes need root.
 holder_search find_holder(std::vector<std::string> const& inodes, std::function<bool(pid_t)> const& is_asked);
 
-// Whether a process of one of these sessions (setsid(2)) has a descriptor of the same socket as `fd`; yes
-// when there is too much to look at.
-bool is_held_by(std::span<pid_t const> sessions, int fd);
+// Whether one of those has a descriptor of the same socket as `fd`; yes when there is too much to look at.
+bool is_held_by(std::function<bool(pid_t)> const& is_asked, int fd);
 
 }  // namespace handoff

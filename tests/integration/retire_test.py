@@ -36,7 +36,14 @@ STOPS_ACCEPTING = IDLE.replace("LEAVE", "note()")
 CLOSES = IDLE.replace("LEAVE", "close()")
 CLOSES_LATE = IDLE.replace("LEAVE", "threading.Timer(1.3, close).start()")
 EXITS = IDLE.replace("LEAVE", "(note(), os._exit(0))")
+# The one that holds the listener leads a session of its own.
+HAS_A_WORKER = """
+if os.fork() == 0:
+    os.setsid()
+    while True: signal.pause()
+""" + STOPS_ACCEPTING + "[d.close() for d in doors]"
 SERVES_ON = STOPS_ACCEPTING.replace("served.clear()", "")
+NOT_TAKEN, NOT_HELD = "is not taken by anybody", "is held by nobody any more"  # why a queue moves on
 
 
 def say(text):
@@ -154,7 +161,7 @@ class FullQueue(RetireCase):
     BACKLOG = 64
     FULL = BACKLOG + 1  # how many a queue of that length holds, listen(2)
 
-    def longest_wait(self, code, retire_after):
+    def longest_wait(self, code, retire_after, why):
         rest = lingering(f'retire-after = "{retire_after}"')
         backlog = f'address = "{self.address}"\nbacklog = {self.BACKLOG}'
         old, new = (self.puppets(c, rest=rest).replace(f'address = "{self.address}"', backlog) for c in (code, ""))
@@ -165,21 +172,25 @@ class FullQueue(RetireCase):
         s.call("Upgrade")
         answers = self.collect(waiting)
         self.assertEqual([who for who, _ in answers], [2] * self.FULL)
+        self.assertIn(why, s.log_text())
         left = float(self.read("left"))
         s.clean()
         os.unlink(self.path("left"))
         return max(at for _, at in answers) - left
 
-    def check(self, what, code, retire_after, bound):
+    def check(self, what, code, retire_after, bound, why=""):
         waits = []
         while not waits or min(waits) > bound + SLACK and len(waits) < ATTEMPTS:
-            waits.append(self.longest_wait(code, retire_after))
+            waits.append(self.longest_wait(code, retire_after, why))
         say(f"a full queue of an old generation that {what}: the last of {self.FULL} was served "
             f"{', '.join(f'{w * 1000:.0f}' for w in waits)} ms later (bound {bound * 1000:.0f} ms)")
         self.assertLessEqual(min(waits), bound + SLACK)
 
     def test_of_one_that_stops_accepting(self):
-        self.check("stops accepting", STOPS_ACCEPTING, "300ms", 0.4)
+        self.check("stops accepting", STOPS_ACCEPTING, "300ms", 0.4, NOT_TAKEN)
+
+    def test_of_one_with_a_worker_that_stops_accepting(self):
+        self.check("has a worker with a session of its own that stops accepting", HAS_A_WORKER, "300ms", 0.4, NOT_TAKEN)
 
     def test_of_one_with_flows_that_stops_accepting(self):
         # Its flows keep it from being told to drain; that is no reason for its queue to wait.
@@ -205,10 +216,10 @@ class FullQueue(RetireCase):
         self.assertEqual(s.status()["listeners"][0]["reopened"], 0)
 
     def test_of_one_that_closes(self):
-        self.check("closes its listener", CLOSES, "1h", 0.1)
+        self.check("closes its listener", CLOSES, "1h", 0.1, NOT_HELD)
 
     def test_of_one_that_closes_late(self):
-        self.check("closes its listener late", CLOSES_LATE, "1h", 0.1)
+        self.check("closes its listener late", CLOSES_LATE, "1h", 0.1, NOT_HELD)
 
     def test_of_one_that_exits(self):
         self.check("exits", EXITS, "1h", 0.1)
