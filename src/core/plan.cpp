@@ -94,22 +94,26 @@ void planner::experiment() {
 }
 
 // Never more than `max_surge` too many, nor more than `max_unavailable` too few; the last old one leaves with
-// the promotion, so that there is one to go back to.
-void planner::rolling(std::uint32_t old) {
+// the promotion, so that there is one to go back to. Before the first new one stands, the old ones are all
+// there is: of more than are wanted none leaves for being too many.
+void planner::rolling(std::uint32_t live) {
   auto const& how = policy_.rollout;
+  std::uint32_t old = live;
   std::uint32_t fewest = instances_ - std::min(instances_, how.max_unavailable);
+  auto may_leave = [&] {
+    std::uint32_t all_there_is = started_ > 0 ? 0 : live - std::min(live, how.max_unavailable);
+    return old - std::min(old, std::max({fewest - std::min(fewest, started_), all_there_is, 1U}));
+  };
   while (started_ < instances_) {
     std::uint32_t most = instances_ + how.max_surge;
     std::uint32_t room = most - std::min(most, old + started_);
-    std::uint32_t running = old + started_;
-    std::uint32_t leave = std::min(old - std::min(old, 1U), running - std::min(running, fewest));
+    std::uint32_t leave = may_leave();
     if (room == 0 && leave == 0) room = 1;
     if (room > 0) {
       start(started_ + room);
       if (started_ == instances_) break;
       weigh(weight{number(full_weight) * started_ / instances_});
-      running = old + started_;
-      leave = std::min(old - std::min(old, 1U), running - std::min(running, fewest));
+      leave = may_leave();
     }
     if (leave > 0) stop(old -= leave);
   }

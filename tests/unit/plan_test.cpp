@@ -111,6 +111,7 @@ TEST_CASE("rolling keeps between instances - max-unavailable and instances + max
               old = stop->instances;
               CHECK(old >= 1);
               CHECK(old + fresh + unavailable >= wanted);
+              CHECK((fresh > 0 || old + unavailable >= live));
             }
             if (auto const* to = std::get_if<weight_step>(&step)) {
               CHECK(number(to->weight) > last_weight);
@@ -120,6 +121,20 @@ TEST_CASE("rolling keeps between instances - max-unavailable and instances + max
           CHECK(fresh == wanted);
           CHECK(last_weight == number(full_weight));
         }
+}
+
+TEST_CASE("rolling to fewer instances begins with one that stands") {
+  rollout_settings how{.strategy = strategy::rolling, .max_surge = 1};
+  CHECK(plan_of(how, 1, 4) == expected{"starting 1 instance", "switching traffic"});
+  CHECK(plan_of(how, 3, 4) == expected{"starting 1 instance", "moving 33.33 %",
+                                       "stopping live down to 2 instances", "starting 2 instances",
+                                       "moving 66.66 %", "stopping live down to 1 instance",
+                                       "starting 3 instances", "switching traffic"});
+  how.max_surge = 0;
+  how.max_unavailable = 1;
+  CHECK(plan_of(how, 2, 4) == expected{"stopping live down to 3 instances", "starting 1 instance",
+                                       "moving 50 %", "stopping live down to 1 instance",
+                                       "starting 2 instances", "switching traffic"});
 }
 
 TEST_CASE("weights are told as percentages") {
