@@ -24,6 +24,14 @@ std::string why_shared(listener_settings const& l, sharing how) {
   return l.steer ? "" : "steer = false";
 }
 
+// Why it may listen where this machine is not, and no probe can come from; empty when it is here.
+std::string why_elsewhere(listener_settings const& l) {
+  auto const* at = std::get_if<inet_address>(&l.address);
+  if (at == nullptr || at->host == "0.0.0.0" || at->host == "::") return "";
+  if (l.options.freebind) return "freebind";
+  return l.options.transparent ? "transparent" : "";
+}
+
 std::string objection(listener_settings const& l, sharing how, probe_kind kind) {
   std::string who = in_quotes(l.name);
   if (std::string why = why_shared(l, how); !why.empty())
@@ -31,6 +39,8 @@ std::string objection(listener_settings const& l, sharing how, probe_kind kind) 
   if (!is_tcp(l)) return who + " is no TCP listener";
   if (kind == probe_kind::tcp && l.options.defer_accept)
     return who + " has 'defer-accept', and this probe sends nothing";
+  if (std::string why = why_elsewhere(l); !why.empty())
+    return who + " has " + in_quotes(why) + ", so that its address may not be here for a probe to come from";
   bool comes_over_loopback = l.options.interface.empty() || l.options.interface == "lo";
   return comes_over_loopback ? ""
                              : who + " takes only what comes from " + in_quotes(l.options.interface) +
