@@ -98,10 +98,13 @@ void end_of_metric(turn& t, command const& c, std::optional<std::string> const& 
 }
 
 std::optional<std::string> open_question(rollout const& r) {
-  for (std::size_t n = 0; n < r.metrics.size(); ++n)
-    if (is_measured(r, n) && r.metrics[n].last.is != judgement::pass)
-      return named(r.policy.metrics[n],
-                   r.metrics[n].last.why.empty() ? "nothing was measured yet" : r.metrics[n].last.why);
+  for (std::size_t n = 0; n < r.metrics.size(); ++n) {
+    auto const& last = r.metrics[n].last;
+    if (!is_asked(r, n) || last.is == judgement::pass) continue;
+    std::string why = last.why.empty() ? "nothing was measured yet" : last.why;
+    if (!is_measured(r, n)) why += "; at 100 % there is no live to compare with";
+    return named(r.policy.metrics[n], why);
+  }
   return {};
 }
 

@@ -126,11 +126,15 @@ bool is_watched(rollout const& r, std::size_t check) {
   return hold != nullptr && is_selected(hold->checks, policy.name) && policy.during_bake;
 }
 
-bool is_measured(rollout const& r, std::size_t metric) {
+bool is_asked(rollout const& r, std::size_t metric) {
   auto const& policy = r.policy.metrics[metric];
   auto const* hold = std::get_if<hold_step>(&r.plan[r.position]);
-  bool chosen = hold != nullptr && is_selected(hold->metrics, policy.name);
-  return chosen && (!policy.ratio || r.weight != full_weight);
+  if (hold == nullptr || !is_selected(hold->metrics, policy.name)) return false;
+  return !policy.ratio || hold->at != full_weight || r.weight != full_weight;
+}
+
+bool is_measured(rollout const& r, std::size_t metric) {
+  return is_asked(r, metric) && (!r.policy.metrics[metric].ratio || r.weight != full_weight);
 }
 
 bool waits_for_a_person(rollout const& r) { return r.paused || (is_holding(r) && !r.held && !r.hold_until); }

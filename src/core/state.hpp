@@ -178,6 +178,9 @@ bool is_watched(rollout const&, std::size_t check);
 
 // Whether a metric decides about the step that holds: live without traffic has nothing to compare with.
 bool is_measured(rollout const&, std::size_t metric);
+// Whether the step under way waits for its answer, also while it cannot be measured: at 100 %, set by hand,
+// live has no traffic to compare with.
+bool is_asked(rollout const&, std::size_t metric);
 
 // Whether a rollout goes no further before somebody says so.
 bool waits_for_a_person(rollout const&);

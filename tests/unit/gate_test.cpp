@@ -1,6 +1,6 @@
 #include "measurements.hpp"
 
-#include <core/gate.hpp>
+#include <core/turn.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -12,9 +12,34 @@ using namespace handoff::test;
 namespace {
 
 metric_policy against_live(double ratio = 1) { return {.name = "errors", .ratio = ratio}; }
+// Of a hold that asks this metric, at a weight that somebody may have set.
+rollout holding(metric_policy metric, weight planned, weight now) {
+  rollout r{.phase = rollout_phase::executing, .plan = {hold_step{planned, duration(60'000), {}, {}}}};
+  r.entered = true;
+  r.weight = now;
+  r.policy.metrics = {std::move(metric)};
+  r.metrics.resize(1);
+  return r;
+}
+
 metric_policy against_bound(double max) { return {.name = "errors", .max = max}; }
 
 }  // namespace
+
+TEST_CASE("a step that is set to 100 % by hand waits for what cannot be compared any more") {
+  constexpr weight five{500};
+  auto r = holding(against_live(), five, full_weight);
+  CHECK_FALSE(is_measured(r, 0));
+  CHECK(open_question(r) ==
+        "metric 'errors': nothing was measured yet; at 100 % there is no live to compare with");
+  r.metrics[0].last = {judgement::pass, ""};
+  CHECK_FALSE(open_question(r));
+
+  CHECK(is_measured(holding(against_bound(0.1), five, full_weight), 0));
+  CHECK(is_measured(holding(against_live(), full_weight, five), 0));
+  // A bake is planned without.
+  CHECK_FALSE(open_question(holding(against_live(), full_weight, full_weight)));
+}
 
 TEST_CASE("counts are told as people write them") {
   CHECK(judge(against_live(), rate(1, 12'345), rate(0, 1'234'567), 1).why ==
