@@ -29,6 +29,13 @@ std::uint32_t world::part_of(generation_number n) const {
   return part;
 }
 
+// A stop moves nothing: there is nobody to move it to.
+bool world::is_chosen(generation_number n) const {
+  if (stop_asked_) return false;
+  bool routed = std::ranges::any_of(split_.routes, [&](auto const& r) { return r.to == n; });
+  return part_of(n) > 0 || split_.fallback == n || routed;
+}
+
 bool world::is_ready(process const& p) const {
   auto const& g = rules_.now.generation;
   bool survived =
@@ -71,9 +78,20 @@ void world::ask_to_drain(instance_id const& id) {
                std::ranges::any_of(of->instances,
                                    [&](auto const& i) { return i.id == id && i.stopped != stopping::no; });
   if (id.generation == live_ && !p->stopped) live_was_told_ = true;
+  if (p->stopped) expect_enough_stay(*of);
   if (p->now != condition::killed) p->now = condition::told;
   p->was_told = true;
   p->told_at = now_;
+}
+
+// Of live, which a rolling upgrade stops one by one. Who is told is told late: the rollout may have ended.
+void world::expect_enough_stay(generation const& live) {
+  auto stay = std::ranges::count(live.instances, stopping::no, &instance::stopped);
+  auto const& under_way = engine_.current().rollout;
+  bool stands = !under_way || part_of(under_way->candidate) > 0;
+  auto missing = static_cast<std::ptrdiff_t>(find(live.number)->instances) - stay;
+  expect(stands || missing <= static_cast<std::ptrdiff_t>(rules_.now.policy.rollout.max_unavailable),
+         "2: live stays until the first of its successors stands");
 }
 
 void world::kill(instance_id const& id) {
@@ -108,14 +126,17 @@ void world::prepare(act::prepare const& a) {
   if (a.must_be_experiment && rules_.now.policy.rollout.strategy != strategy::experiment)
     return engine_.post(preparation_failed{a.rollout, {verdict_kind::refused, "this is no experiment"}});
   expect(find(a.generation) == nullptr, "4: a generation number is used once");
+  generation_policy made = rules_.now.generation;
+  if (rules_.grows) made.instances += 2 * number(a.generation) % 3;
+  if (release const* source = find(a.source)) made.instances = source->instances;
   releases_.push_back({.number = a.generation,
                        .same_as = a.source,
-                       .instances = rules_.now.generation.instances,
+                       .instances = made.instances,
                        .drain_timeout = rules_.now.generation.drain_timeout});
   expect(!rules_.now.generation.steered || slots_.size() < rules_.now.generation.slots,
          "2: there is a slot for a candidate that is prepared");
   if (rules_.now.generation.steered) slots_.push_back({.of = a.generation});
-  engine_.post(prepared{a.rollout, a.generation, rules_.now.generation, rules_.now.policy});
+  engine_.post(prepared{a.rollout, a.generation, made, rules_.now.policy});
 }
 
 void world::forget(generation_number n) {
@@ -167,13 +188,14 @@ void world::split(traffic_split const& wanted) {
 
 void world::settle(generation_number g, instant) {
   slot* s = find_slot(g);
-  expect(s != nullptr && part_of(g) == 0, "2: who settles has lost its traffic");
+  expect(s != nullptr && !is_chosen(g), "2: who settles has lost its traffic");
   if (s != nullptr) s->settling = true;
 }
 
 void world::close_slots(generation_number g) {
   slot* s = find_slot(g);
   expect(s != nullptr && !s->closing, "7: slots are closed once");
+  expect(!is_chosen(g), "1: a slot that is closed has lost its traffic");
   if (s == nullptr) return;
   s->closing = true;
   s->settling = false;
@@ -183,6 +205,9 @@ void world::remove_slots(generation_number g) {
   auto left = std::ranges::count_if(
       processes_, [&](auto const& p) { return p.id.generation == g && p.now != condition::dead; });
   expect(left == 0, "1: slots go when their processes are gone");
+  expect(!is_chosen(g), "1: a slot that goes has lost its traffic");
+  bool somewhere = stop_asked_ || split_.fallback == no_generation || find_slot(split_.fallback) != nullptr;
+  expect(somewhere, "1: what waits moves to a slot that is there");
   expect(std::erase_if(slots_, [&](auto const& s) { return s.of == g; }) == 1, "7: slots are removed once");
 }
 

@@ -84,6 +84,7 @@ rules random_rules(dice& d) {
   r.stops = d.one_in(6);
   r.crowds = d.one_in(6);
   r.dooms = true;
+  r.grows = d.one_in(4);
   r.writes = d.one_in(64);
   return r;
 }

@@ -123,6 +123,7 @@ struct rules {
   bool stops = true;
   bool crowds = false;  // what people ask for comes all at once
   bool dooms = false;   // supervisors die in the middle of a turn, too
+  bool grows = false;   // and shrinks: releases have other numbers of instances
   bool writes = false;  // a successor gets the state in bytes, as it does from a real predecessor
   bool keep_history = false;
 };
@@ -192,12 +193,14 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   void check_processes();
   void check_rest();
   void expect(bool holds, char const* promise);
+  void expect_enough_stay(generation const& live);
 
   process* find(instance_id const&);
   release* find(generation_number);
   slot* find_slot(generation_number);
   slot const* find_slot(generation_number) const;
   std::uint32_t part_of(generation_number) const;  // of the split
+  bool is_chosen(generation_number) const;         // by the split, be it as the last resort
   ports all_ports() { return {*this, *this, *this, *this, *this, *this, this}; }
 
   rules rules_;
