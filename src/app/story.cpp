@@ -29,9 +29,18 @@ std::string tell_holding(fact const& f) {
   return text + (f.wait ? " for " + spell(*f.wait) : " until it is promoted");
 }
 
-std::string tell_reopened(fact const& f, listener_names const& names) {
-  std::string text = "listener '" + names(f.listener) + "' was shut down by a service and is open again";
+std::string with_suspect(std::string text, fact const& f) {
   return f.generation == no_generation ? text : text + ", suspected: " + generation_text(f.generation);
+}
+
+std::string tell_reopened(fact const& f, listener_names const& names) {
+  return with_suspect("listener '" + names(f.listener) + "' was shut down by a service and is open again", f);
+}
+
+std::string tell_restored(fact const& f, listener_names const& names) {
+  return with_suspect("the steering program of listener '" + names(f.listener) +
+                          "' did not choose any more: a service took it away; it is back",
+                      f);
 }
 
 bool is_waiting(instance const& i) {
@@ -126,6 +135,8 @@ std::string tell(fact const& f, state const& s, listener_names const& names) {
       return "no longer degraded";
     case fact_kind::listener_reopened:
       return tell_reopened(f, names);
+    case fact_kind::steering_restored:
+      return tell_restored(f, names);
     case fact_kind::note:
       return f.detail;
     case fact_kind::stopping:

@@ -24,6 +24,7 @@ std::string_view to_string(fact_kind kind) {
                                         "degraded",
                                         "recovered",
                                         "listener_reopened",
+                                        "steering_restored",
                                         "note",
                                         "stopping"};
   return names[static_cast<std::size_t>(kind)];

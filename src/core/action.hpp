@@ -94,6 +94,7 @@ enum class fact_kind {
   degraded,             // detail: why
   recovered,
   listener_reopened,  // `listener`; generation: the suspect
+  steering_restored,  // so
   note,
   stopping,
 };

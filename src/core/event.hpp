@@ -104,6 +104,9 @@ struct listener_shut {  // by a service: its own slot, or the socket of all
 struct listener_replaced {  // it could not be opened again: who holds the old socket is deaf
   std::size_t listener = 0;
 };
+struct steering_taken {  // its program was taken away by a service, and is back
+  std::size_t listener = 0;
+};
 
 // Nothing waits any more for a generation that lost its traffic: its queues are empty, its UDP flows silent.
 struct traffic_settled {
@@ -125,7 +128,7 @@ using happening =
                  resume_requested, weight_requested, stop_requested, policy_changed, prepared,
                  preparation_failed, launched, launch_failed, command_finished, became_ready, exited,
                  extended, watchdog_fed, watchdog_pulled, instance_changed, listener_shut, listener_replaced,
-                 traffic_settled, adopted, time_passed>;
+                 steering_taken, traffic_settled, adopted, time_passed>;
 
 struct event {
   instant at{};

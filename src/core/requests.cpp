@@ -24,7 +24,8 @@ rollout_number begin_or_queue(turn& t, cause why) {
   return number;
 }
 
-// The one who most likely shut a shared listener: whoever was just told to leave, else a newcomer, else live.
+// The one who most likely shut a listener that all share, or took its program away: whoever was just told to
+// leave, else a newcomer, else live.
 generation_number suspect(state const& s) {
   generation_number draining{};
   for (auto const& g : s.generations)
@@ -200,6 +201,10 @@ void on(turn& t, listener_shut const& e) {
   generation_number who = owner == nullptr ? suspect(t.s) : e.slot;
   t.perform(act::reopen_listener{e.listener, e.slot});
   t.tell({.kind = fact_kind::listener_reopened, .generation = who, .listener = e.listener});
+}
+
+void on(turn& t, steering_taken const& e) {
+  t.tell({.kind = fact_kind::steering_restored, .generation = suspect(t.s), .listener = e.listener});
 }
 
 // Whoever holds the socket that was replaced hears nothing any more: live is launched anew, as it is. A

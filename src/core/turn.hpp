@@ -99,6 +99,7 @@ void on(turn&, weight_requested const&);
 void on(turn&, stop_requested const&);
 void on(turn&, policy_changed const&);
 void on(turn&, listener_shut const&);
+void on(turn&, steering_taken const&);
 void on(turn&, listener_replaced const&);
 
 }  // namespace handoff

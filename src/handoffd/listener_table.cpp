@@ -349,8 +349,7 @@ void listener_table::put_program_back(std::size_t number) {
   if (auto done = group->reattach(); !done)
     return try_again(key_of(number, no_generation), done.error(),
                      [this, number] { put_program_back(number); });
-  report_("the steering program of listener '" + group->name() +
-          "' did not choose any more: a service took it away; it is back");
+  post_(steering_taken{number});
   if (split_ == traffic_split{}) return watch_anchor(number);  // it chooses as a predecessor left it
   divide(number);
 }

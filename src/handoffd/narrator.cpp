@@ -34,6 +34,7 @@ log_level level_of(fact const& f) {
     case fact_kind::instance_restarting:
     case fact_kind::instance_killed:
     case fact_kind::listener_reopened:
+    case fact_kind::steering_restored:
     case fact_kind::note:
       return log_level::warning;
     case fact_kind::settled:

@@ -196,7 +196,11 @@ result<> ebpf_listener::listen_again() const {
   return done;
 }
 
-result<> ebpf_listener::after_split() { return anchor_exposed_ ? empty_anchor() : result<>(); }
+// A service may have put another program in the place of ours, and the kernel tells nobody.
+result<> ebpf_listener::after_split() {
+  auto done = program_.attach(anchor_.get());
+  return done && anchor_exposed_ ? empty_anchor() : done;
+}
 
 // A TCP anchor is replaced by a new member: half-open handshakes are in no queue that could be asked for, and
 // they would end in the anchor after all if the same socket listened again (measured). The descriptor stays

@@ -94,7 +94,8 @@ class steered_listener {
   // To be passed to the generation; close-on-exec and ours.
   std::optional<int> fd(generation_number who) const;
 
-  // In one step, for all that comes next. Kept, so that it holds for slots that are added or removed later.
+  // In one step, for all that comes next, by our program whatever chose before. Kept, so that it holds for
+  // slots that are added or removed later.
   // What came while no slot was present moves from the anchor to the fallback.
   result<> apply(traffic_split const& split);
 
@@ -148,8 +149,8 @@ class steered_listener {
 
   // False when the anchor got something although a slot is present: then the program does not choose any
   // more. A service can detach it in spite of the lock, or attach another one through a socket of its own;
-  // the kernel tells neither, and one that leaves the anchor out is never noticed. Nor is it without an
-  // anchor.
+  // the kernel tells neither, and one that leaves the anchor out is not noticed: it goes with the next
+  // apply(). Nor is it without an anchor.
   virtual bool intact() const { return true; }
   // Makes our program choose again and moves what the anchor got meanwhile. Harmless when all is well.
   result<> reattach();

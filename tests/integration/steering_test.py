@@ -16,6 +16,19 @@ import harness
 import puppet
 
 CANARY = 'strategy = "canary"\nsteps = [{ weight = 50, pause = true }]\n'
+DETACH = 68  # SO_DETACH_REUSEPORT_BPF
+# Joins the group, and attaches a classic program (SO_ATTACH_REUSEPORT_CBPF) that returns the number of the third
+# member: behind the anchor and the first slot, that is the second slot.
+TAKES_ALL = """
+import ctypes, struct
+own = socket.socket()
+own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+own.bind(served[0].getsockname())
+own.listen()
+kept.append(own)
+code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 2))  # BPF_RET
+own.setsockopt(socket.SOL_SOCKET, 51, struct.pack("HP", 1, ctypes.addressof(code)))
+"""
 
 
 def rollout(text, more=""):
@@ -338,8 +351,7 @@ class Program(SteeredCase):
 
     def test_a_service_that_takes_the_program_away_is_noticed_and_it_is_put_back(self):
         s = self.supervise(self.puppets(rest=rollout(CANARY)))
-        detach = 68  # SO_DETACH_REUSEPORT_BPF
-        self.tell(f"served[0].setsockopt(socket.SOL_SOCKET, {detach}, 0)")
+        self.tell(f"served[0].setsockopt(socket.SOL_SOCKET, {DETACH}, 0)")
         replies = []
 
         def ask_on():
@@ -348,10 +360,32 @@ class Program(SteeredCase):
 
         asking = threading.Thread(target=ask_on)
         asking.start()
-        harness.poll_until(lambda: "a service took it away" in s.log_text(), "the word of it")
+        self.assertEqual(s.events.wait("steering_restored")["generation"], 1)
+        self.assertIn("a service took it away; it is back, suspected: generation 1", s.log_text())
         asking.join(harness.PATIENCE)
         self.assertEqual(replies, [1] * 60)
         self.assertEqual(self.shares(20), {1: 20})
+
+    def hold_a_candidate(self):
+        s = self.supervise(self.puppets(rest=rollout(CANARY)))
+        s.events.wait("holding", rollout=s.call("Upgrade")["rollout"])
+        return s
+
+    def test_a_candidate_that_takes_the_program_away_is_named(self):
+        s = self.hold_a_candidate()
+        self.tell(f"served[0].setsockopt(socket.SOL_SOCKET, {DETACH}, 0)", generation=2)
+        while not s.events.count("steering_restored"):
+            self.assertIn(puppet.ask(self.port), (1, 2))
+        self.assertEqual(s.events.wait("steering_restored")["generation"], 2)
+        s.call("SetWeight", weight=0)
+        self.assertEqual(self.shares(50), {1: 50})
+
+    def test_a_candidate_that_chooses_by_a_program_of_its_own_does_so_until_weights_move(self):
+        s = self.hold_a_candidate()
+        self.assertEqual(self.tell(TAKES_ALL, generation=2), "None")
+        self.assertEqual(self.shares(50), {2: 50})
+        s.call("SetWeight", weight=0)
+        self.assertEqual(self.shares(50), {1: 50})
 
     def test_nothing_piles_up_in_fifty_upgrades(self):
         s = self.supervise(self.demos())
