@@ -10,7 +10,7 @@ namespace handoff {
 
 enum {
   steering_layout_version = 2,
-  steering_pages = 4,      // more than two, so that a run which was held up never sees its page written again
+  steering_pages = 4,      // in turn, so that a run which was held up for three changes reads no other page
   steering_slots = 32,     // a power of two: the program masks indices with it
   steering_shares = 8,     // generations that have weight at once
   steering_rules = 64,     // routed networks and probes together
