@@ -374,8 +374,7 @@ class Program(SteeredCase):
     def test_a_candidate_that_takes_the_program_away_is_named(self):
         s = self.hold_a_candidate()
         self.tell(f"served[0].setsockopt(socket.SOL_SOCKET, {DETACH}, 0)", generation=2)
-        while not s.events.count("steering_restored"):
-            self.assertIn(puppet.ask(self.port), (1, 2))
+        harness.poll_until(lambda: puppet.ask(self.port) and s.events.count("steering_restored"), "the word of it")
         self.assertEqual(s.events.wait("steering_restored")["generation"], 2)
         s.call("SetWeight", weight=0)
         self.assertEqual(self.shares(50), {1: 50})
