@@ -36,6 +36,12 @@ def install(source, target, as_new_build=False):
     os.rename(target + ".new", target)
 
 
+def await_another_second():
+    """What changes then is newer than a rollout whose time is known to a second."""
+    later = time.time() + 2
+    harness.poll_until(lambda: time.time() > later, "another second")
+
+
 class Outdated(harness.TestCase):
     def service(self, name="web", command=None, extra="", prefix=()):
         """A supervisor of the demonstration's service, with a program and a library of its own."""
@@ -128,8 +134,7 @@ class Outdated(harness.TestCase):
         self.assertIn(f"rollout {rollout} tried it: exited 1 before ready", self.outdated(s))
         self.assertEqual(s.status()["last"]["rollout"], rollout)
         install(harness.DEMO_SERVICE, s.program, as_new_build=True)
-        later = time.time() + 2  # the rollout's time is known to a second
-        harness.poll_until(lambda: time.time() > later, "another second")
+        await_another_second()
         self.configure(s)
         self.outdated(s, "--wait")
         self.assert_current(s)

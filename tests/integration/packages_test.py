@@ -349,13 +349,16 @@ class Packages(systemd_test.OnMachine):
 
     def test_a_library_that_breaks_the_service_is_said_and_the_old_one_serves(self):
         with self.load() as load:
-            said = self.dpkg("libtoy_5") + self.dpkg("libtoy_6", policy="fail")
+            said = self.dpkg("libtoy_5")
+            outdated_test.await_another_second()
+            said += self.dpkg("libtoy_6", policy="fail")
         self.assert_nothing_failed(load, at_least=100)
         self.assertEqual(said.count("not every service runs what is on disk"), 2, said)
         self.assertIn("exited 127 before ready", said)
         self.assert_serves(1)
         self.assertEqual(self.rollout(), self.first + 2)
         self.assertEqual((self.package("handoff"), self.package("libtoy")), ("installed", "installed"))
+        outdated_test.await_another_second()
         self.dpkg("libtoy_2")
         self.assertEqual(self.rollout(), self.first + 3)
         self.assert_runs_what_is_on_disk()
@@ -384,6 +387,7 @@ class Packages(systemd_test.OnMachine):
                                         f"/root/{name}.deb", check=False)
                 self.assertEqual(done.returncode, code, done.stdout + done.stderr)
                 self.assertIn("not every service runs what is on disk", done.stdout + done.stderr)
+                outdated_test.await_another_second()
         self.assert_nothing_failed(load, at_least=100)
         self.assertEqual(self.package("libtoy"), "installed")
         self.assert_serves(1)
