@@ -335,13 +335,15 @@ result<std::unique_ptr<supervisor>> supervisor::create(supervisor_options option
 
 // Soon, since our death would leave the store without it.
 void supervisor::parts::send_what_waits() {
-  constexpr duration soon{10}, latest{1'000};
+  constexpr duration soon{2}, latest{1'000};
   if (service_manager::has_sent_all()) {
     sending.reset();
     send_after = {};
   }
   if (service_manager::has_sent_all() || sending) return;
-  send_after = std::clamp(2 * send_after, soon, latest);
+  std::size_t const sent = service_manager::sent();
+  send_after = sent != sent_before ? soon : std::clamp(2 * send_after, soon, latest);
+  sent_before = sent;
   auto armed = events->at(loop::now() + send_after, [this] {
     sending.reset();
     (void)service_manager::send_what_waits();

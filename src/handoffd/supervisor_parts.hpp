@@ -54,7 +54,8 @@ struct supervisor::parts {
   std::uint64_t lines_remembered = 0;  // of the candidate's
   watch remembering;                   // for a while nothing is, again
   watch sending;                       // what systemd had no room for
-  duration send_after{};
+  duration send_after{};               // the longer the less it reads
+  std::size_t sent_before = 0;
 
   std::string const& service() const { return options.first.service.name; }
   void post(happening h) { mind->post(std::move(h)); }

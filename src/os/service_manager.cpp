@@ -74,6 +74,7 @@ class outbox {
       done = sent ? result<>() : os_failure(doing);
       if (!sent && is_among(away, errno)) return done;
       waiting_.pop_front();
+      ++sent_;
     }
     return done;
   }
@@ -86,6 +87,7 @@ class outbox {
   }
 
   bool is_empty() const { return waiting_.empty(); }
+  std::size_t sent() const { return sent_; }
 
  private:
   // sendmsg(2), unix(7)
@@ -98,6 +100,7 @@ class outbox {
 
   unique_fd socket_;
   std::deque<message> waiting_;
+  std::size_t sent_ = 0;
 };
 
 outbox& to_manager() {
@@ -177,6 +180,8 @@ void service_manager::catch_up() {
 }
 
 bool service_manager::has_sent_all() { return to_manager().is_empty(); }
+
+std::size_t service_manager::sent() { return to_manager().sent(); }
 
 std::size_t service_manager::store_size() {
   char const* most = std::getenv("FDSTORE");

@@ -34,6 +34,7 @@ class service_manager {
   // To be called now and then.
   static result<> send_what_waits();
   static bool has_sent_all();
+  static std::size_t sent();  // messages, in all
   // Waits for it, a second at most: for who ends.
   static void send_all();
   // Waits until it has read all of it, some seconds at most: for who begins.

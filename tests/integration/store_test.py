@@ -282,6 +282,7 @@ class Store(puppet.TestCase):
         self.assertIn(f"systemd keeps {most} descriptors", s.log_text())
 
         def has_all():
+            harness.poll_until(lambda: len(s.status()["listeners"][0]["slots"]) == 1, "the end of the slot of before")
             s.upgrade()
             return set(self.manager.names()) == self.manager.remembered() | {"handoff.memory"}
 
