@@ -195,6 +195,8 @@ result<> listener_table::add_slots(generation_number g, std::vector<named_listen
   for (auto const& l : listeners) {
     steered_listener* group = entries_.at(l.listener).way_in.steered();
     if (group == nullptr || group->fd(g)) continue;  // two names may mean one address
+    // Of those that only wait for late handshakes, and wait anew in each successor, the oldest makes room.
+    while (group->is_full() && !removals_.empty()) remove_slots_now(removals_.begin()->first);
     if (auto added = group->add(g); !added) {
       remove_slots_now(g);
       return added;
