@@ -86,7 +86,7 @@ void keeper::look_at_room(std::size_t needed) {
 
 void keeper::know(std::vector<std::string> const& names) {
   stored_ = {names.begin(), names.end()};
-  look_at_room(stored_.size() + 1);
+  if (has_store_) look_at_room(stored_.size() + 1);
 }
 
 void keeper::forget() {

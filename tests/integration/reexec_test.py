@@ -56,6 +56,7 @@ class Reexec(puppet.TestCase):
         self.assert_nothing_failed(load, at_least=100)
         self.assertEqual(s.status()["live"], 1 + times)
         self.assertGreaterEqual(s.log_text().count("goes on with"), times)
+        self.assertNotIn("FileDescriptorStoreMax", s.log_text())  # there is no store
 
     def test_nothing_piles_up(self):
         s = self.supervisor()
