@@ -41,6 +41,9 @@ bool is_silent_change(happening const& what) {
          std::holds_alternative<instance_changed>(what);
 }
 
+// What a successor sees by itself and tells once more, so that a new process has the time.
+bool is_found_again(happening const& what) { return std::holds_alternative<launched>(what); }
+
 }  // namespace
 
 void engine::perform(action const& a) { std::visit(perform_with{ports_}, a); }
@@ -54,8 +57,8 @@ engine::consequences engine::handle_queue() {
     queue_.pop_front();
     transition t = step(std::move(state_), next);
     state_ = std::move(t.next);
-    of.changed = of.changed || !t.actions.empty() || !t.facts.empty() || !t.answers.empty() ||
-                 is_silent_change(next.what);
+    of.changed = of.changed || !t.actions.empty() || !t.answers.empty() || is_silent_change(next.what) ||
+                 (!t.facts.empty() && !is_found_again(next.what));
     for (auto& a : t.actions)
       if (leaver(a) || std::holds_alternative<act::launch>(a))
         of.later.push_back(std::move(a));

@@ -86,13 +86,15 @@ void world::succeed(bool predecessor_died, std::vector<instance_id> const& parti
   for (auto& s : slots_) s.settling = s.closing = false;
   if (predecessor_died)
     for (auto const& c : commands_) lost_.insert(c.number);
-  std::vector<instance_id> launched_by_now;
   for (auto& p : processes_) {
     if (p.now != condition::launching) continue;
     p.now = condition::starting;
     p.started_at = now_;
-    launched_by_now.push_back(p.id);
   }
+  std::vector<instance_id> launched_by_now;
+  for (auto const& g : engine_.current().generations)
+    for (auto const& i : g.instances)
+      if (i.phase == instance_phase::launching && find(i.id) != nullptr) launched_by_now.push_back(i.id);
   engine_.post(adopted{predecessor_died, parting, std::move(launched_by_now)});
   for (auto const& g : engine_.current().generations)
     for (auto const& i : g.instances)
