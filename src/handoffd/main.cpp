@@ -3,8 +3,8 @@
 #include <os/service_manager.hpp>
 
 #include <CLI/CLI.hpp>
+#include <handoffd/configuration_file.hpp>
 #include <handoffd/legacy.hpp>
-#include <handoffd/release_book.hpp>
 #include <handoffd/supervisor.hpp>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -40,7 +40,7 @@ std::string own_path() {
 // The configuration as it is now, unless a predecessor knows what is in force: then one that cannot be read
 // changes nothing.
 std::optional<int> begin_with(std::string const& path, handoff::legacy& received, handoff::settings& into) {
-  auto read = handoff::read_configuration(path);
+  auto read = handoff::configuration_file(path).read();
   auto directory = handoff::runtime_directory_path();
   if (directory && !handoff::service_manager::keeps_descriptors()) {
     auto service = read ? read->service.name : handoff::remembered_service(*directory, path);

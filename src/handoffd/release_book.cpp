@@ -1,8 +1,5 @@
 #include "release_book.hpp"
 
-#include <os/file.hpp>
-#include <wire/config_toml.hpp>
-
 #include <algorithm>
 
 namespace handoff {
@@ -90,19 +87,9 @@ std::string why_not(settings const& wanted, listener_table const& table,
   return {};
 }
 
-std::expected<settings, problems> read_configuration(std::string const& path) {
-  auto text = read_file(path, limit::configuration_bytes);
-  if (!text) return std::unexpected(problems{text.error().message()});
-  config_reading reading = read_config(*text);
-  if (reading.problems.empty()) return std::move(reading.value);
-  problems all;
-  for (auto const& p : reading.problems) all.push_back(to_string(p, path));
-  return std::unexpected(std::move(all));
-}
-
 release_book::release_book(std::string path, settings first, listener_table& listeners, post to_engine,
                            changed tell)
-    : path_(std::move(path)),
+    : file_(std::move(path)),
       current_(std::move(first)),
       listeners_(listeners),
       post_(std::move(to_engine)),
@@ -112,12 +99,12 @@ std::expected<release, verdict> release_book::make_from_file(act::prepare const&
   auto refuse = [](std::string why) {
     return std::unexpected(verdict{verdict_kind::refused, std::move(why)});
   };
-  auto read = read_configuration(path_);
+  auto read = file_.read();
   if (!read) return refuse(joined(read.error()));
   if (auto why = why_not(current_, *read)) return refuse(*why);
   bool compares = read->rollout.strategy == strategy::experiment;
   if (a.must_be_experiment && !compares)
-    return refuse("this is no experiment: write strategy = \"experiment\" into [rollout] of " + path_);
+    return refuse("this is no experiment: write strategy = \"experiment\" into [rollout] of " + file_.path());
   auto made = make_release(a.generation, read->service);
   if (!made) {
     auto kind = made.error().executable_is_bad ? verdict_kind::rolled_back : verdict_kind::refused;
@@ -169,7 +156,7 @@ void release_book::forget(generation_number g) {
 }
 
 auto release_book::reload(request_number whose) -> std::expected<std::vector<std::string>, refusal> {
-  auto read = read_configuration(path_);
+  auto read = file_.read();
   if (!read) return std::unexpected(refusal{"the configuration is invalid", read.error()});
   if (auto why = why_not(current_, *read)) return std::unexpected(refusal{*why, {}});
   if (read->service != current_.service || read->listeners != current_.listeners)

@@ -6,6 +6,7 @@
 #include <core/ports.hpp>
 #include <core/settings.hpp>
 
+#include <handoffd/configuration_file.hpp>
 #include <handoffd/listener_table.hpp>
 #include <handoffd/release.hpp>
 
@@ -17,14 +18,8 @@
 
 namespace handoff {
 
-// What stands against a configuration: lines "FILE:LINE:COLUMN: what".
-using problems = std::vector<std::string>;
-
 // Why rollouts and probes cannot be as configured, with listeners as they are; empty when they can.
 std::string why_not(settings const&, listener_table const&, std::vector<named_listener> const&);
-
-// Reads and validates a configuration file.
-std::expected<settings, problems> read_configuration(std::string const& path);
 
 class inherited_descriptors;
 class manifest;
@@ -52,12 +47,14 @@ class release_book final : public release_store {
   };
   std::expected<std::vector<std::string>, refusal> reload(request_number);
 
+  // What the file says now, in force or not.
+  std::expected<settings, problems> read() { return file_.read(); }
+
   // Why an upgrade to these settings would be refused, valid as they are.
   std::optional<std::string> objection_to(settings const&) const;
 
   release const* find(generation_number) const;
   settings const& current() const { return current_; }
-  std::string const& path() const { return path_; }
   std::map<generation_number, observed_generation> observe() const;
   std::vector<std::string> notes() const;  // what an operator should know about the files behind the releases
 
@@ -65,7 +62,7 @@ class release_book final : public release_store {
   std::expected<release, verdict> make_from_file(act::prepare const&);
   void add(act::prepare const&, release);
 
-  std::string path_;
+  configuration_file file_;
   settings current_;
   listener_table& listeners_;
   post post_;

@@ -275,7 +275,7 @@ result<command_table::description> supervisor::parts::describe(command const& c)
 }
 
 std::expected<json, problems> supervisor::parts::plan() {
-  auto read = read_configuration(options.configuration);
+  auto read = releases->read();
   if (!read) return std::unexpected(read.error());
   auto refused = releases->objection_to(*read);
   if (mind->current().lifecycle != lifecycle::running) refused = "the supervisor is stopping";
