@@ -14,7 +14,7 @@ def switch(bench, sharing):
         one.start()
     seen = trial.Trial(), trial.Trial()
     # In turns, so that what else the machine does meets both.
-    for _ in range(4):
+    for _ in range(bench.pick(8, 4)):
         for one, sum_of in zip(pair, seen, strict=True):
             sum_of.merge(trial.run(one, bench.pick(10, 5), trial.ORDINARY, interval=0.2))
     for one in pair:
