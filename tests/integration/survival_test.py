@@ -10,16 +10,10 @@ import shutil
 import signal
 import time
 
+import deaths
 import harness
 import puppet
 
-CANARY = """
-[rollout]
-strategy = "canary"
-sharing = "steered"
-steps = [{ weight = 25, pause = true }, { weight = 50, pause = true }]
-"""
-DIED = "supervisor died"
 KEPT = 100  # rollouts, by the history
 
 
@@ -35,84 +29,7 @@ signal.pause()
 """
 
 
-# For a hook, a check or a metric: from the rollout in its argument on it says that it runs, and waits for the gate.
-WAITS = """[ $HANDOFF_ROLLOUT -lt $1 ] || { echo runs >>DIRECTORY/runs; flock DIRECTORY/gate true; }
-echo 1"""
-STEERED = '[rollout]\nsharing = "steered"\n'
-STEPS = 'strategy = "canary"\nsteps = [{ weight = 25, pause = true }, { weight = 50, pause = true }]\n'
-STANDBY = 'strategy = "blue-green"\nauto-promote = true\nstandby = "1h"\n'
-
-
-def waits(rollout=2):
-    return f'["DIRECTORY/waits", "{rollout}"]'
-
-
-# ---- where a rollout is killed: what brings it there, and which rollout ends last
-
-
-def runs(self, s):
-    rollout = s.call("Upgrade")["rollout"]
-    harness.poll_until(lambda: self.read("runs"), f"the command that waits\n{s.log_text()[-2000:]}")
-    return rollout
-
-
-def queues(self, s):
-    runs(self, s)
-    return s.call("Upgrade")["rollout"]
-
-
-def holds(self, s):
-    rollout = s.call("Upgrade")["rollout"]
-    s.events.wait("holding", rollout=rollout)
-    return rollout
-
-
-def is_at_its_second_step(self, s):
-    rollout = holds(self, s)
-    mark = s.events.mark()
-    s.call("Promote")
-    s.events.wait("holding", since=mark, rollout=rollout)
-    return rollout
-
-
-def pauses(self, s):
-    rollout = holds(self, s)
-    s.call("Pause")
-    return rollout
-
-
-def starts_the_rest(self, s):
-    """Of which one never is ready."""
-    s.write(self.puppets("ready = instance == 1", service="instances = 2", rest=s.rest))
-    rollout = s.call("Upgrade")["rollout"]
-    if "canary" in s.rest:
-        s.events.wait("holding", rollout=rollout)
-        s.call("Promote")
-    harness.poll_until(lambda: os.path.exists(self.path("2.2")), "its second instance")
-    return rollout
-
-
-def bakes(self, s):
-    rollout = s.call("Upgrade")["rollout"]
-    if "canary" in s.rest:
-        s.events.wait("holding", rollout=rollout)
-        s.call("Promote")
-    s.events.wait("serving", rollout=rollout)
-    return rollout
-
-
-def goes_back(self, s):
-    s.upgrade(until=None)
-    s.call("Rollback")
-    harness.poll_until(lambda: self.read("runs"), "the hook of the way back")
-    return s.status()["rollout"]["number"]
-
-
-def killed_where(reach, rollout="", rest="", verdict="rolled_back", live=1):
-    """A test that kills it there, and looks what its successor makes of the rollout: the verdict, and who is live."""
-    return lambda self: self.die_and_go_on(reach, rollout, rest, verdict, live)
-
-
+@deaths.add_tests
 class Survival(puppet.TestCase):
     def succeed(self, s):
         """Kills it, and starts a successor, which has come to rest when this returns."""
@@ -186,49 +103,30 @@ class Survival(puppet.TestCase):
 
     # ---- in every state of a rollout
 
-    test_in_the_preflight_hook = killed_where(runs, rest=f"[hooks]\npreflight = {waits()}\n")
-    test_in_the_ready_hook = killed_where(runs, rest=f"[hooks]\nready = {waits()}\n")
-    test_in_the_switched_hook = killed_where(runs, rest=f"[hooks]\nswitched = {waits()}\n", verdict="promoted", live=2)
-    test_in_a_check = killed_where(runs, rest=f'[[check]]\nname = "c"\ncommand = {waits()}\n')
-    test_in_a_metric = killed_where(runs, 'strategy = "canary"\nsteps = [{ weight = 25, hold = "1h" }]\n',
-                                    f'[[metric]]\nname = "m"\nkind = "value"\nmax = 10\ncommand = {waits()}\n')
-    test_at_the_first_step_of_a_canary = killed_where(holds, STEPS)
-    test_at_the_second_step_of_a_canary = killed_where(is_at_its_second_step, STEPS)
-    test_in_the_last_start_of_a_canary = killed_where(
-        starts_the_rest, 'strategy = "canary"\nsteps = [{ weight = 25, pause = true }]\n')
-    test_in_the_bake_of_a_canary = killed_where(
-        bakes, 'strategy = "canary"\nsteps = [{ weight = 25, pause = true }]\nbake = "1s"\n', verdict="promoted", live=2)
-    test_in_the_middle_of_a_rolling_one = killed_where(starts_the_rest, 'strategy = "rolling"\nmax-surge = 1\n')
-    test_before_blue_becomes_green = killed_where(holds, 'strategy = "blue-green"\n')
-    test_in_an_experiment = killed_where(holds, 'strategy = "experiment"\n')
-    test_in_a_pause = killed_where(pauses, STEPS)
-    test_on_the_way_back_to_a_standby = killed_where(
-        goes_back, STANDBY, f"[hooks]\nswitched = {waits(3)}\n", verdict="promoted")
-    test_with_a_trigger_that_waits = killed_where(
-        queues, rest=f"[hooks]\nready = {waits()}\n", verdict="promoted", live=3)
+    def survive(self, moment):
+        s = self.supervisor(start=False)
 
-    def die_and_go_on(self, reach, rollout, rest, verdict, live):
-        gate = open(self.path("gate"), "w")
-        self.addCleanup(gate.close)
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        self.script("waits", WAITS.replace("DIRECTORY", self.directory))
-        rest = (STEERED + rollout + rest).replace("DIRECTORY", self.directory)
-        s = self.supervisor(extra=rest, start=False)
-        s.rest = rest
+        def configure(before, rest):
+            run = ["/bin/sh", "-c", before + "exec " + harness.DEMO_SERVICE]
+            s.write(puppet.configuration(run, self.address, service="instances = 2", rest='[drain]\ntimeout = "10s"\n' + rest))
+
+        scene = deaths.Scene(self, self.directory, self.directory, configure)
+        scene.prepare(moment)
         s.start()
-        last = reach(self, s)
+        scene.attend(s.socket)
+        last = moment.reach(scene)
         s.die()
-        fcntl.flock(gate, fcntl.LOCK_UN)
-        self.come_to_rest(s, last, verdict)
-        self.assertEqual(s.status()["live"], live)
+        scene.open_gate()
+        self.come_to_rest(s, last, moment.verdict)
+        self.assertEqual(s.status()["live"], moment.live)
         self.assert_it_goes_on(s, last)
 
     def test_degraded_between_two_tries(self):
-        s = self.supervisor("--fail-start", "3", extra='[restart]\nbackoff = "1s..1s"\n' + STEERED, start=False)
+        s = self.supervisor("--fail-start", "3", extra='[restart]\nbackoff = "1s..1s"\n' + deaths.STEERED, start=False)
         s.start("rolled_back")
         harness.poll_until(lambda: s.status()["state"] == "degraded", "the state degraded")
         s.die()
-        s.write(self.demos(service="instances = 2", rest=STEERED))
+        s.write(self.demos(service="instances = 2", rest=deaths.STEERED))
         s.start(until=None)
         harness.poll_until(lambda: self.is_resting(s.status()), f"a try that succeeds\n{s.log_text()[-3000:]}")
         self.assert_it_goes_on(s, s.status()["last"]["rollout"])
@@ -236,16 +134,11 @@ class Survival(puppet.TestCase):
     def come_to_rest(self, s, last, verdict):
         s.start(until=None)
 
-        def over():
-            status = s.status()
-            roles = {g["role"] for g in status["generations"]} - {"standby"}
-            return status["last"]["rollout"] == last and status["rollout"] is None and roles == {"live"}
-
-        harness.poll_until(over, f"the end of rollout {last}\n{s.log_text()[-3000:]}")
+        harness.poll_until(lambda: deaths.is_over(s.status(), last), f"the end of rollout {last}\n{s.log_text()[-3000:]}")
         told = s.status()["last"]
         self.assertEqual(told["verdict"], verdict, told)
         if verdict == "rolled_back":
-            self.assertIn(DIED, told["reason"])
+            self.assertIn(deaths.DIED, told["reason"])
 
     def assert_it_goes_on(self, s, last):
         """Nobody is left over, nothing was told twice, and traffic follows what is said."""
@@ -257,8 +150,9 @@ class Survival(puppet.TestCase):
         self.assert_one_verdict_each(s, last)
         live = s.status()["live"]
         self.assertEqual(self.shares(20), {live: 20})
-        s.write(self.demos(service="instances = 2", rest=puppet.BRISK + STEERED + STEPS))
-        rollout = holds(self, s)
+        s.write(self.demos(service="instances = 2", rest=puppet.BRISK + deaths.STEERED + deaths.STEPS))
+        rollout = s.call("Upgrade")["rollout"]
+        s.events.wait("holding", rollout=rollout)
         self.assert_weights_move_traffic(s)
         s.call("Promote", full=True)
         s.events.wait("verdict", rollout=rollout, verdict="promoted")
@@ -274,7 +168,7 @@ class Survival(puppet.TestCase):
     # ---- in the middle of a rollout
 
     def test_in_each_step_of_a_canary(self):
-        s = self.supervisor(extra=CANARY)
+        s = self.supervisor(extra=deaths.STEERED + deaths.STEPS)
         with harness.Load(self.address, "--clients", "8", "--sources", "8") as load:
             for step in (0, 1):
                 rollout = s.call("Upgrade")["rollout"]
@@ -286,7 +180,7 @@ class Survival(puppet.TestCase):
                 self.succeed(s)
                 last = s.status()["last"]
                 self.assertEqual((last["verdict"], last["rollout"]), ("rolled_back", rollout))
-                self.assertIn(DIED, last["reason"])
+                self.assertIn(deaths.DIED, last["reason"])
                 self.assertEqual(s.status()["live"], 1)
                 self.assert_runs_what_it_says(s)
             rollout = s.call("Upgrade")["rollout"]

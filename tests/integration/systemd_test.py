@@ -13,6 +13,7 @@ import tempfile
 import time
 import unittest
 
+import deaths
 import harness
 
 TESTBED = os.environ.get("HANDOFF_TESTBED") or os.path.join(
@@ -200,6 +201,7 @@ class Systemd(OnMachine):
         return self.show("NRestarts") == str(count) and self.show("ActiveState") == "active"
 
 
+@deaths.add_tests
 class Supervision(Systemd):
     """The tests, for each release of Debian."""
 
@@ -379,20 +381,45 @@ class Supervision(Systemd):
         status = self.status()
         return status["rollout"] is None and [g["role"] for g in status["generations"]] == ["live"]
 
-    def test_killed_in_a_canary_it_rolls_back_and_steers_on(self):
-        self.start(rest='[rollout]\nstrategy = "canary"\nsteps = [{ weight = 25, pause = true }]\n')
+    def survive(self, moment):
+        def configuration(before="", rest=""):
+            return {"command": ["/bin/sh", "-c", f"{before}exec {self.demo}"], "service": "instances = 2", "rest": rest}
+
+        inside = "/run/" + self.id()
+        scene = deaths.Scene(self, inside, self.machine.path(inside),
+                             lambda before, rest: self.configure(**configuration(before, rest)))
+        scene.prepare(moment)
+        self.machine.run("rm", "-rf", "/var/lib/handoff")  # so that the start is rollout 1
+        self.start(**configuration(rest=scene.rest))
+        scene.attend(self.machine.path("/run/handoff/web.sock"))
         with self.load("--clients", "8", "--sources", "8") as load:
-            self.assertEqual(self.reload(), 0)
+            last = moment.reach(scene)
             self.kill_supervisor()
+            scene.open_gate()
             harness.poll_until(lambda: self.is_restarted(1), "the successor")
-            harness.poll_until(lambda: self.status()["rollout"] is None, "the end of the rollout")
-            self.assertIn("supervisor died", self.status()["last"]["reason"])
-            self.assertEqual(self.served_by(), 1)
-            self.assertEqual(self.reload(), 0)
-            told = self.machine.run(self.programs["handoff"], "promote", "--full", "web", check=False)
-            self.assertEqual(told.returncode, 0, told.stderr)
+            harness.poll_until(lambda: deaths.is_over(self.status(), last), f"the end of rollout {last}")
+            told = self.status()
+            self.assertEqual((told["last"]["verdict"], told["live"]), (moment.verdict, moment.live), self.journal())
+            if moment.verdict == "rolled_back":
+                self.assertIn(deaths.DIED, told["last"]["reason"])
+            self.assertEqual(set(self.processes()), self.instances() | {self.show("MainPID")}, self.journal())
+            self.assert_it_steers_on(configuration(rest=deaths.STEERED + deaths.STEPS))
         self.assert_nothing_failed(load, at_least=100)
-        self.assertEqual(self.served_by(), 3)
+
+    def assert_it_steers_on(self, configuration):
+        self.configure(**configuration)
+        before = self.status()["live"]
+        self.assertEqual(self.reload(), 0)  # and its first step holds
+        self.assertEqual(self.handoff("set-weight", "web", "100"), self.status()["rollout"]["generation"])
+        self.assertEqual(self.handoff("set-weight", "web", "0"), before)
+        self.handoff("promote", "--full", "web")
+        self.assertGreater(self.served_by(), before)
+
+    def handoff(self, *arguments):
+        """Who serves after such a command."""
+        told = self.machine.run(self.programs["handoff"], *arguments, check=False)
+        self.assertEqual(told.returncode, 0, told.stderr)
+        return self.served_by()
 
     def test_upgrades_of_the_supervisor_itself(self):
         self.start()
