@@ -202,18 +202,23 @@ standby = "1h"
         s.events.wait("verdict", rollout=3)
         self.assertEqual(s.status()["live"], 1)
 
-    def test_a_hook_is_awaited(self):
+    def beside_a_hook(self):
+        """A supervisor in a hook that ends when something is written into `gate`, and a call that waits for it."""
         s = self.supervisor(start=False)
         gate = self.path("gate")
         os.mkfifo(gate)
         with open(s.configuration, "a") as f:
-            f.write(f'\n[hooks]\nswitched = {{ command = ["/bin/sh", "-c", "[ $HANDOFF_ROLLOUT = 1 ] || read x <{gate}"] }}\n')
+            f.write(f'\n[hooks]\nswitched = {{ command = ["/bin/sh", "-c", "[ $HANDOFF_ROLLOUT = 1 ] || read x <{gate}"], timeout = "1h" }}\n')
         s.start()
         rollout = s.call("Upgrade")["rollout"]
         s.events.wait("stage", rollout=rollout, text=f"rollout {rollout}: the switched hook")
         asked = harness.Connection(s.socket)
         self.addCleanup(asked.close)
         asked.send("Reexec")
+        return s, gate, rollout, asked
+
+    def test_a_hook_is_awaited(self):
+        s, gate, rollout, asked = self.beside_a_hook()
         waits = "a moment.* without a hook, a check, a metric or a probe that runs"
         harness.poll_until(lambda: re.search(waits, str(s.status()["notes"])), "a word about the wait")
         self.assertEqual(len(re.findall(waits, s.log_text())), 1)
@@ -221,6 +226,16 @@ standby = "1h"
             f.write("\n")
         self.assertIn("version", asked.receive())
         self.assertEqual(s.events.wait("verdict", rollout=rollout)["verdict"], "promoted")
+
+    def test_who_finds_no_moment_says_so_and_goes_on(self):
+        s, gate, rollout, asked = self.beside_a_hook()
+        with self.assertRaisesRegex(harness.Refused, "no moment in 30s without a hook, a check, a metric or a probe that runs"):
+            asked.receive()
+        self.assertIn("goes on as handoffd", s.log_text())
+        with open(gate, "w") as f:
+            f.write("\n")
+        self.assertEqual(s.events.wait("verdict", rollout=rollout)["verdict"], "promoted")
+        self.reexec(s)
 
     # ---- what services have with us
 
