@@ -422,11 +422,13 @@ class Supervision(Systemd):
         return self.served_by()
 
     def test_upgrades_of_the_supervisor_itself(self):
-        self.start()
+        self.start(drop_in="WatchdogSec=2s\n")
         with self.load() as load:
             for _ in range(3):
                 told = self.machine.run(self.programs["handoff"], "reexec", "web", check=False)
                 self.assertEqual(told.returncode, 0, told.stderr)
+                fed = self.show("WatchdogTimestampMonotonic")
+                harness.poll_until(lambda: self.show("WatchdogTimestampMonotonic") != fed, "a word for the watchdog")
                 self.assertEqual(self.reload(), 0)
         self.assert_nothing_failed(load, at_least=100)
         self.assertEqual((self.show("MainPID"), self.show("NRestarts")), (self.main_pid, "0"))
