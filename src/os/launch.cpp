@@ -1,5 +1,6 @@
 #include "launch.hpp"
 
+#include <os/inheritance.hpp>
 #include <os/launch_conversation.hpp>
 #include <os/pidfd.hpp>
 
@@ -103,22 +104,6 @@ result<> queue_conversation(int channel, int spec, launch_descriptors const& giv
   return {};
 }
 
-// All signals wait while it lives: who borrows our memory must not run our handlers.
-class no_signals {
- public:
-  no_signals() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::sigprocmask(SIG_SETMASK, &all, &before_);
-  }
-  ~no_signals() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
-  no_signals(no_signals const&) = delete;
-  no_signals& operator=(no_signals const&) = delete;
-
- private:
-  sigset_t before_;
-};
-
 struct becoming {
   int launcher, its_end;
   int failed = 0;  // with this errno
@@ -151,7 +136,7 @@ result<pid_t> spawn(int launcher, int its_end) {
   constexpr std::size_t enough = 16 << 10;
   alignas(16) std::array<std::byte, enough> stack;
   becoming child{launcher, its_end};
-  no_signals meanwhile;
+  blocked_signals meanwhile;  // whoever borrows our memory must not run our handlers
   constexpr int until_exec = CLONE_VM | CLONE_VFORK;
   pid_t const pid = ::clone(become_launcher, stack.data() + stack.size(), until_exec | SIGCHLD, &child);
   if (pid < 0) return os_failure("starting the launcher");
