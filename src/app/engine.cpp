@@ -35,6 +35,18 @@ std::optional<instance_id> leaver(action const& a) {
   return {};
 }
 
+bool is_launch(action const& a) { return std::holds_alternative<act::launch>(a); }
+bool is_command(action const& a) { return std::holds_alternative<act::run_command>(a); }
+
+// Of a command that has not been run yet nothing is left to cancel.
+bool takes_back(action const& a, std::vector<action>& later) {
+  auto const* cancelled = std::get_if<act::cancel_command>(&a);
+  return cancelled != nullptr && std::erase_if(later, [&](action const& other) {
+                                   auto const* run = std::get_if<act::run_command>(&other);
+                                   return run != nullptr && run->command.number == cancelled->command;
+                                 }) > 0;
+}
+
 // What a successor has to know although nothing is done and nobody is told.
 bool is_silent_change(happening const& what) {
   return std::holds_alternative<policy_changed>(what) || std::holds_alternative<extended>(what) ||
@@ -48,8 +60,8 @@ bool is_found_again(happening const& what) { return std::holds_alternative<launc
 
 void engine::perform(action const& a) { std::visit(perform_with{ports_}, a); }
 
-// A log line must not stand before a launch, nobody may be gone before a successor could know why, and what
-// somebody was told may not be forgotten.
+// A log line must not stand before a launch; nobody may be gone, and no command have told the world anything,
+// before a successor could know why; and what somebody was told may not be forgotten.
 engine::consequences engine::handle_queue() {
   consequences of;
   while (!queue_.empty()) {
@@ -60,9 +72,9 @@ engine::consequences engine::handle_queue() {
     of.changed = of.changed || !t.actions.empty() || !t.answers.empty() || is_silent_change(next.what) ||
                  (!t.facts.empty() && !is_found_again(next.what));
     for (auto& a : t.actions)
-      if (leaver(a) || std::holds_alternative<act::launch>(a))
+      if (leaver(a) || is_launch(a) || is_command(a))
         of.later.push_back(std::move(a));
-      else
+      else if (!takes_back(a, of.later))
         perform(a);
     std::ranges::move(t.answers, std::back_inserter(of.answers));
     std::ranges::move(t.facts, std::back_inserter(of.facts));
@@ -77,13 +89,14 @@ void engine::do_the_rest(consequences const& of) {
   for (auto const& a : of.later)
     if (auto who = leaver(a)) leavers.push_back(*who);
   bool const writes = of.changed && ports_.memory != nullptr;
-  if (leavers.empty())
-    for (auto const& a : of.later) perform(a);
+  bool const launches_first = leavers.empty();
+  for (auto const& a : of.later)
+    if (launches_first && is_launch(a)) perform(a);
   if (writes) ports_.memory->keep(state_, of.facts, leavers);
   for (auto const& a : of.answers) ports_.audience.hear(a);
-  if (leavers.empty()) return;
-  for (auto const& a : of.later) perform(a);
-  if (writes) ports_.memory->keep(state_, of.facts, {});
+  for (auto const& a : of.later)
+    if (!launches_first || !is_launch(a)) perform(a);
+  if (writes && !leavers.empty()) ports_.memory->keep(state_, of.facts, {});
 }
 
 void engine::run() {

@@ -28,7 +28,7 @@ class engine {
     bool changed = false;
     std::vector<fact> facts;
     std::vector<answer> answers;
-    std::vector<action> later;  // those that send somebody away, and launches, which come one after the other
+    std::vector<action> later;  // those that send somebody away, launches and commands, in their order
   };
 
   consequences handle_queue();

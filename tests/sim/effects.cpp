@@ -147,9 +147,11 @@ void world::forget(generation_number n) {
 }
 
 void world::run(command const& c) {
+  if (dead_) return;
   auto is_it = [&](auto const& other) { return other.number == c.number; };
   bool again = lost_.erase(c.number) > 0;
   expect(std::ranges::any_of(commands_, is_it) == again, "7: only a command that was lost is run again");
+  expect(kept_ && std::ranges::any_of(kept_->commands, is_it), "7: a command that runs is known to a successor");
   if (!again) commands_.push_back(c);
 }
 

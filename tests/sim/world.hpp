@@ -216,7 +216,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   std::vector<slot> slots_;
   traffic_split split_;
   bool splits_again_ = false;  // a successor makes sure
-  bool doomed_ = false;        // the supervisor dies before it parts with anybody
+  bool doomed_ = false;        // the supervisor dies with its next writing
   bool dead_ = false;
   std::vector<instance_id> parting_;
   std::shared_ptr<state const> kept_;            // what a successor of one that dies knows
