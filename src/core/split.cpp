@@ -28,7 +28,6 @@ traffic_split split_of(state const& s) {
   generation_number candidate = r.candidate;
   generation_number other = live == nullptr ? candidate : live->number;
   traffic_split split{.fallback = other, .shares = {}, .routes = {}, .sticky = r.policy.rollout.sticky};
-  split.sticky = split.sticky || r.policy.rollout.strategy == strategy::experiment;
   std::uint32_t part = other == candidate ? number(full_weight) : number(*r.weight);
   add_share(split, other, number(full_weight) - part);
   add_share(split, candidate, part);

@@ -82,6 +82,11 @@ class Life(ExperimentCase):
         self.assertEqual(counted, {1: 5 * len(sides[1]), 2: 5 * len(sides[2])})
         self.assertAlmostEqual(sum(side["share"] for side in report["variants"]), 100)
 
+    def test_a_client_moves_about_where_the_file_says_so(self):
+        s = self.supervise(self.demos(rest=self.rest("sticky = false")))
+        self.begun(s)
+        self.assertEqual({puppet.ask(self.port, "127.0.1.1") for _ in range(64)}, {1, 2})
+
     def test_the_variant_is_in_the_environment_of_every_instance_and_of_those_that_replace_it(self):
         s = self.supervise(self.demos(service="instances = 2",
                                       rest=self.rest('variants = ["old", "new"]\ncandidate-restarts = 1')))
