@@ -24,6 +24,7 @@ struct perform_with {
   void operator()(act::close_slots const& a) const { to.traffic.close_slots(a.generation); }
   void operator()(act::remove_slots const& a) const { to.traffic.remove_slots(a.generation); }
   void operator()(act::reopen_listener const& a) const { to.traffic.reopen(a.listener, a.slot); }
+  void operator()(act::restore_backlogs const&) const { to.traffic.restore_backlogs(); }
   void operator()(act::forget const& a) const { to.releases.forget(a.generation); }
 };
 

@@ -60,6 +60,7 @@ struct reopen_listener {
   std::size_t listener = 0;
   generation_number slot{};  // none: everybody's
 };
+struct restore_backlogs {};  // a service may have set its own
 struct forget {  // the release: nobody will launch it again
   generation_number generation{};
 };
@@ -69,7 +70,7 @@ struct forget {  // the release: nobody will launch it again
 using action =
     std::variant<act::prepare, act::launch, act::ask_to_drain, act::kill_instance, act::abort_instance,
                  act::run_command, act::cancel_command, act::split_traffic, act::settle_traffic,
-                 act::close_slots, act::remove_slots, act::reopen_listener, act::forget>;
+                 act::close_slots, act::remove_slots, act::reopen_listener, act::restore_backlogs, act::forget>;
 
 // What happened, for the log, the watchers, the history and systemd: all of them tell the same.
 enum class fact_kind {

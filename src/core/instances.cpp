@@ -115,6 +115,7 @@ void make_ready(turn& t, instance& i) {
   i.phase = instance_phase::ready;
   i.trying_since.reset();
   if (i.watchdog) i.watchdog_due = t.now + *i.watchdog;
+  t.perform(act::restore_backlogs{});
   t.tell({.kind = fact_kind::instance_ready, .generation = i.id.generation, .instance = i.id});
 }
 

@@ -38,6 +38,7 @@ struct traffic {
   virtual void remove_slots(generation_number) = 0;  // now; what waits in them moves to the split's fallback
   // → listener_replaced where it cannot be opened again
   virtual void reopen(std::size_t listener, generation_number slot) = 0;
+  virtual void restore_backlogs() = 0;  // to what is configured
 };
 
 struct alarm_clock {

@@ -96,14 +96,12 @@ class listener_table final : public traffic {
                                        std::optional<std::size_t> listener) const;
   std::size_t left_over() const { return adopted_.size(); }  // adopted, but named by no listener
 
-  // Services override the backlog: to be called when one became ready and when one ended.
-  void restore_backlogs();
-
   void split(traffic_split const&) override;
   void settle(generation_number, instant by) override;
   void close_slots(generation_number) override;
   void remove_slots(generation_number) override;
   void reopen(std::size_t listener, generation_number slot) override;
+  void restore_backlogs() override;
 
  private:
   struct entry {

@@ -128,9 +128,12 @@ class Shared(ListenerCase):
         self.assertEqual(backlog(self.port), 4096)  # after ready
         self.tell("served[0].listen(6)")
         self.assertEqual(backlog(self.port), 6)
+        mark = s.events.mark()
         os.kill(s.pids()[0], signal.SIGKILL)
         s.events.wait("instance_exited")
         self.assertEqual(backlog(self.port), 4096)  # after an exit
+        s.events.wait("instance_ready", since=mark)
+        self.assertEqual(backlog(self.port), 4096)  # after its successor overrode it
 
     def test_the_flags_of_the_listeners_are_left_alone(self):
         s = harness.Supervisor(self, self.puppets("early = not (__import__('fcntl').fcntl(3, 3) & os.O_NONBLOCK)"))

@@ -165,6 +165,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   void close_slots(generation_number) override;
   void remove_slots(generation_number) override;
   void reopen(std::size_t listener, generation_number) override;
+  void restore_backlogs() override {}  // nothing overflows here
   instant now() override { return now_; }
   void wake_at(std::optional<instant> when) override { wake_at_ = when; }
   void hear(fact const&, state const&) override;
