@@ -162,8 +162,8 @@ auto release_book::reload(request_number whose) -> std::expected<std::vector<std
   if (read->service != current_.service || read->listeners != current_.listeners)
     return std::unexpected(refusal{
         "what shapes a launch has changed ([service], [ready], [drain] or a listener): use upgrade", {}});
-  // The same ones: this only asks for them.
-  auto listeners = listeners_.configure(current_.listeners, current_.rollout);
+  // The same ones: this only asks for them, and whether they can be shared as is now wanted.
+  auto listeners = listeners_.configure(read->listeners, read->rollout);
   if (!listeners) return std::unexpected(refusal{listeners.error().message(), {}});
   if (auto why = handoff::why_not(*read, listeners_, *listeners); !why.empty())
     return std::unexpected(refusal{why, {}});

@@ -184,6 +184,17 @@ class Reload(puppet.TestCase):
                 self.assertIn("use upgrade", refused.exception.parameters["reason"])
         self.assert_live_untouched(s, pids)
 
+    def test_how_an_open_listener_is_shared_cannot_change(self):
+        s = harness.Supervisor(self, self.demos())
+        if s.status()["listeners"][0]["sharing"] != "steered":
+            self.skipTest("a listener of this machine cannot be steered")
+        s.write(self.demos(rest=puppet.BRISK + '[rollout]\nsharing = "shared"\n'))
+        with self.assertRaises(harness.Refused) as refused:
+            self.reload(s)
+        self.assertIn("how its generations share it cannot change", refused.exception.parameters["reason"])
+        s.write(self.demos(rest=puppet.BRISK + '[rollout]\nsharing = "steered"\n'))
+        self.assertEqual(self.reload(s), ["rollout"])
+
     def test_an_invalid_file_is_told_with_its_problems(self):
         s = harness.Supervisor(self, self.demos())
         s.write(self.demos(rest="[rollout]\nbacke = 1\n"))
