@@ -197,8 +197,17 @@ std::map<generation_number, observed_generation> release_book::observe() const {
   return all;
 }
 
-std::vector<std::string> release_book::notes() const {
+bool release_book::has_diverged(release const& r) const {
+  return r.service != current_.service ||
+         !std::ranges::equal(r.listeners, current_.listeners, {}, &named_listener::name, &listener_settings::name);
+}
+
+std::vector<std::string> release_book::notes(std::optional<generation_number> live) const {
   std::vector<std::string> all;
+  release const* serves = live ? find(*live) : nullptr;
+  if (serves != nullptr && has_diverged(*serves))
+    all.push_back(file_.path() + " has diverged from what serves, generation " +
+                  std::to_string(number(*live)) + ": the next upgrade begins what the file says");
   for (auto const& [n, r] : releases_) {
     std::string whose = "generation " + std::to_string(number(n)) + ": " + r.executable->path();
     switch (r.executable->state()) {

@@ -56,11 +56,13 @@ class release_book final : public release_store {
   release const* find(generation_number) const;
   settings const& current() const { return current_; }
   std::map<generation_number, observed_generation> observe() const;
-  std::vector<std::string> notes() const;  // what an operator should know about the files behind the releases
+  // What an operator should know about the files behind the releases, while `live` serves.
+  std::vector<std::string> notes(std::optional<generation_number> live) const;
 
  private:
   std::expected<release, verdict> make_from_file(act::prepare const&);
   void add(act::prepare const&, release);
+  bool has_diverged(release const&) const;  // from what was read last
 
   configuration_file file_;
   settings current_;

@@ -299,7 +299,8 @@ json supervisor::parts::status() {
   seen.generations = releases->observe();
   seen.listeners = listeners->observe();
   seen.stray_notifications = instances->stray_notifications();
-  seen.notes = releases->notes();
+  generation const* live = mind->current().with_role(role::live);
+  seen.notes = releases->notes(live ? std::optional(live->number) : std::nullopt);
   if (becoming && !becoming->waits_for.empty())
     seen.notes.push_back("to become the handoffd that is installed waits for a moment without " +
                          becoming->waits_for);

@@ -115,6 +115,16 @@ class Restarts(puppet.TestCase):
         self.crash(s)
         self.assertEqual(puppet.ask(self.port), 1)
 
+    def test_a_file_that_was_rolled_back_from_is_said_to_have_diverged(self):
+        s = harness.Supervisor(self, self.puppets())
+        s.write(self.puppets("pass"))
+        s.upgrade()
+        self.assertNotIn("diverged", str(s.status()["notes"]))
+        s.events.wait("settled", rollout=s.call("Rollback")["rollout"])
+        self.assertIn("has diverged from what serves, generation 3", str(s.status()["notes"]))
+        s.upgrade()
+        self.assertNotIn("diverged", str(s.status()["notes"]))
+
     def test_an_executable_overwritten_in_place_is_said_to_be_lost(self):
         program = self.install("program")
         s = harness.Supervisor(self, puppet.configuration(
