@@ -19,6 +19,7 @@ import puppet
 import service_manager
 
 SEED = int(os.environ.get("HANDOFF_TEST_SEED") or random.randrange(1 << 32))
+REPORTED = 250  # how many injections there are between two words about how far it is
 SOON = 1.0  # a phase that a lasting fault stops is given up after it, and must end well without the fault
 
 
@@ -90,6 +91,10 @@ class Faults(puppet.TestCase):
         finally:
             connection.close()
 
+    def told(self):
+        """The status, however busy this machine is."""
+        return wait_for(self.status, "a status")
+
     def last(self):
         return self.status()["last"]
 
@@ -138,7 +143,7 @@ class Faults(puppet.TestCase):
     def undisturbed_upgrade(self):
         rollout = self.s.call("Upgrade")["rollout"]
         wait_for(lambda: self.last() and self.last()["rollout"] == rollout, "the verdict of an undisturbed upgrade")
-        last = self.last()
+        last = self.told()["last"]
         expect(last["verdict"] == "promoted", f"an undisturbed upgrade: {last}")
         self.settle()
 
@@ -203,7 +208,7 @@ class Faults(puppet.TestCase):
 
     def rollout(self, trigger, expected):
         self.refused = False
-        before = self.status()
+        before = self.told()
         pids = self.s.pids()
         with self.undisturbed_requests():
             self.arm()
@@ -231,7 +236,7 @@ class Faults(puppet.TestCase):
 
     def reexec(self):
         pids = self.s.pids()
-        live = self.status()["live"]
+        live = self.told()["live"]
         asker = harness.Connection(self.s.socket, SOON)
         how = "refused"
         with self.undisturbed_requests():
@@ -254,7 +259,7 @@ class Faults(puppet.TestCase):
                 how = "ended, adopted"
                 self.launch()
             self.settle()
-        expect(self.status()["live"] == live and self.s.pids() == pids, "live instances changed")
+        expect(self.told()["live"] == live and self.s.pids() == pids, "live instances changed")
         return how
 
     def expect_nothing_could_be_done(self):
@@ -266,7 +271,7 @@ class Faults(puppet.TestCase):
 
     def adoption(self):
         pids = self.s.pids()
-        live = self.status()["live"]
+        live = self.told()["live"]
         tries = ""
         with self.undisturbed_requests():
             self.s.process.kill()
@@ -278,7 +283,7 @@ class Faults(puppet.TestCase):
                 self.expect_clear_end()
                 self.launch()
             self.settle()
-        adopted = self.status()["live"] == live and self.s.pids() == pids
+        adopted = self.told()["live"] == live and self.s.pids() == pids
         return tries + ("as ever" if adopted else "anew")
 
     def start_phase(self):
@@ -383,7 +388,9 @@ class Faults(puppet.TestCase):
         began = time.monotonic()
         outcomes = collections.Counter()
         findings = []
-        for wanted in plan.chosen(SEED):
+        for number, wanted in enumerate(plan.chosen(SEED)):
+            if number % REPORTED == REPORTED - 1:
+                print(f"\n  {number + 1} injections in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             try:
                 outcomes[self.once(phase, wanted)] += 1
                 outcomes["in which the call did not come"] += self.report["failed"] is None
