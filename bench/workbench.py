@@ -69,6 +69,17 @@ class Workbench:
             raise AssertionError(f"{part!r} was found: {message}")
 
 
+@contextlib.contextmanager
+def on_core(core):
+    """What is started meanwhile runs on this core alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def median(values):
     return statistics.median(values) if values else float("nan")
 
@@ -79,6 +90,14 @@ def median_interval(values):
     off = 0.98 * math.sqrt(len(ordered))  # ranks off the middle: 1.96 deviations of half of so many coins
     middle = len(ordered) / 2
     return ordered[max(0, math.floor(middle - off))], ordered[min(len(ordered) - 1, math.ceil(middle + off))]
+
+
+def spell_confidence(ratios, control):
+    """How sure the median of `ratios` is, and what comes out where nothing differs."""
+    least, most = median_interval(ratios)
+    same_least, same_most = median_interval(control)
+    return (f"the ratio is from {least:.3f} to {most:.3f} with a confidence of 95 % (bare against bare: "
+            f"{median(control):.3f}, from {same_least:.3f} to {same_most:.3f})")
 
 
 def quantile(values, fraction):

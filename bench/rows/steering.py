@@ -13,7 +13,7 @@ import contestants
 import steered
 from rows import throughput
 from table import Line, at_most, ratio
-from workbench import VERSION_HEADER, harness, median, median_interval, quantile
+from workbench import VERSION_HEADER, harness, median, on_core, quantile, spell_confidence
 
 CANARY_WEIGHT = 5
 CANARY_CLIENTS = 200  # so that about as many meet the candidate in each turn
@@ -41,15 +41,15 @@ def canary(bench):
                            contestants.Pair(bench, CANARY_WEIGHT))
     others = [contestants.Split(bench, CANARY_WEIGHT), contestants.Canary(bench, 0), contestants.Restart(bench)]
     everybody = [ours, pair, control, *others]
-    for one in everybody:
-        one.start()
+    for_load = throughput.start_apart(everybody)
     for name, options in throughput.KINDS.items():
         turns = []
         for turn in range(bench.pick(120, 2)):
             # A turn of these three differs by a seventh or so from the next one; of the others a rough figure will do.
             now = everybody if turn % 4 == 0 else [ours, pair, control]
-            turns.append({one: load_result(one.address, "--clients", str(CANARY_CLIENTS), "-d", "0.5", *options)
-                          for one in now[turn % len(now):] + now[:turn % len(now)]})
+            with on_core(for_load):
+                turns.append({one: load_result(one.address, "--clients", str(CANARY_CLIENTS), "-d", "0.5", *options)
+                              for one in now[turn % len(now):] + now[:turn % len(now)]})
         for what, unit, look in (("throughput", "requests/s", lambda seen: seen["requests_per_s"]),
                                  ("p99", "ms", lambda seen: seen["latency_ms"]["p99"])):
             seen = [{one: look(turn[one]) for one in turn} for turn in turns]
@@ -65,16 +65,13 @@ def split_line(what, unit, turns, compared, others):
 
     ours, pair, control = compared
     ratios = over(ours, pair)
-    least, most = median_interval(ratios)
-    same_least, same_most = median_interval(over(control, pair))
     proxy, idle, bare = (f"{median(over(one, pair)):.3g}" for one in others)
     bar = {"bar": "≥ 0.99", "met": median(ratios) >= 0.99} if unit == "requests/s" else {}
-    return Line(f"a {100 - CANARY_WEIGHT}/{CANARY_WEIGHT} canary, {what}",
+    return Line(f"a {100 - CANARY_WEIGHT}/{CANARY_WEIGHT} canary, {throughput.APART}, {what}",
                 f"{spelled(ours)} {unit}",
-                f"bare, the same split by SO_REUSEPORT alone: {spelled(pair)}; the ratio is from {least:.3f} to "
-                f"{most:.3f} with a confidence of 95 % (bare against bare: {median(over(control, pair)):.3f}, from "
-                f"{same_least:.3f} to {same_most:.3f}); of bare, HAProxy in front, the same split: {proxy}; one "
-                f"process, no split: handoff {idle}, bare {bare}",
+                f"bare, the same split by SO_REUSEPORT alone: {spelled(pair)}; "
+                f"{spell_confidence(ratios, over(control, pair))}; of bare, HAProxy in front, the same split: {proxy}; "
+                f"one process, no split: handoff {idle}, bare {bare}",
                 median(ratios), **bar)
 
 
