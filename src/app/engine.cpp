@@ -23,7 +23,7 @@ struct perform_with {
   void operator()(act::settle_traffic const& a) const { to.traffic.settle(a.generation, a.by); }
   void operator()(act::close_slots const& a) const { to.traffic.close_slots(a.generation); }
   void operator()(act::remove_slots const& a) const { to.traffic.remove_slots(a.generation); }
-  void operator()(act::reopen_listener const& a) const { to.traffic.reopen(a.listener, a.slot); }
+  void operator()(act::reopen_listener const& a) const { to.traffic.reopen(a.listener, a.slot, a.by); }
   void operator()(act::restore_backlogs const&) const { to.traffic.restore_backlogs(); }
   void operator()(act::forget const& a) const { to.releases.forget(a.generation); }
 };
@@ -48,10 +48,16 @@ bool takes_back(action const& a, std::vector<action>& later) {
                                  }) > 0;
 }
 
+bool has_new_interval(happening const& what) {
+  auto const* fed = std::get_if<watchdog_fed>(&what);
+  return fed != nullptr && fed->interval.has_value();
+}
+
 // What a successor has to know although nothing is done and nobody is told.
 bool is_silent_change(happening const& what) {
   return std::holds_alternative<policy_changed>(what) || std::holds_alternative<extended>(what) ||
-         std::holds_alternative<instance_changed>(what);
+         std::holds_alternative<instance_changed>(what) || std::holds_alternative<listener_replaced>(what) ||
+         has_new_interval(what);
 }
 
 // What a successor sees by itself and tells once more, so that a new process has the time.

@@ -59,18 +59,19 @@ struct remove_slots {  // its processes are gone
 struct reopen_listener {
   std::size_t listener = 0;
   generation_number slot{};  // none: everybody's
+  generation_number by{};    // who shut it, as far as is known
 };
 struct restore_backlogs {};  // a service may have set its own
-struct forget {  // the release: nobody will launch it again
+struct forget {              // the release: nobody will launch it again
   generation_number generation{};
 };
 
 }  // namespace act
 
-using action =
-    std::variant<act::prepare, act::launch, act::ask_to_drain, act::kill_instance, act::abort_instance,
-                 act::run_command, act::cancel_command, act::split_traffic, act::settle_traffic,
-                 act::close_slots, act::remove_slots, act::reopen_listener, act::restore_backlogs, act::forget>;
+using action = std::variant<act::prepare, act::launch, act::ask_to_drain, act::kill_instance,
+                            act::abort_instance, act::run_command, act::cancel_command, act::split_traffic,
+                            act::settle_traffic, act::close_slots, act::remove_slots, act::reopen_listener,
+                            act::restore_backlogs, act::forget>;
 
 // What happened, for the log, the watchers, the history and systemd: all of them tell the same.
 enum class fact_kind {

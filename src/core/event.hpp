@@ -101,6 +101,10 @@ struct listener_shut {  // by a service: its own slot, or the socket of all
   std::size_t listener = 0;
   generation_number slot{};  // none: everybody's
 };
+struct listener_reopened {
+  std::size_t listener = 0;
+  generation_number by{};  // whom it was shut by
+};
 struct listener_replaced {  // it could not be opened again: who holds the old socket is deaf
   std::size_t listener = 0;
 };
@@ -127,8 +131,8 @@ using happening =
     std::variant<upgrade_requested, rollback_requested, abort_requested, promote_requested, pause_requested,
                  resume_requested, weight_requested, stop_requested, policy_changed, prepared,
                  preparation_failed, launched, launch_failed, command_finished, became_ready, exited,
-                 extended, watchdog_fed, watchdog_pulled, instance_changed, listener_shut, listener_replaced,
-                 steering_taken, traffic_settled, adopted, time_passed>;
+                 extended, watchdog_fed, watchdog_pulled, instance_changed, listener_shut, listener_reopened,
+                 listener_replaced, steering_taken, traffic_settled, adopted, time_passed>;
 
 struct event {
   instant at{};

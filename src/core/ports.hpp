@@ -36,8 +36,8 @@ struct traffic {
   virtual void settle(generation_number, instant by) = 0;
   virtual void close_slots(generation_number) = 0;   // as soon as nobody takes from them any more
   virtual void remove_slots(generation_number) = 0;  // now; what waits in them moves to the split's fallback
-  // → listener_replaced where it cannot be opened again
-  virtual void reopen(std::size_t listener, generation_number slot) = 0;
+  // → listener_reopened; before it listener_replaced where only a new socket could be opened
+  virtual void reopen(std::size_t listener, generation_number slot, generation_number by) = 0;
   virtual void restore_backlogs() = 0;  // to what is configured
 };
 

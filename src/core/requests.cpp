@@ -199,8 +199,11 @@ void on(turn& t, listener_shut const& e) {
   bool leaves = e.slot != no_generation && (owner == nullptr || owner->role == role::draining);
   if (leaves) return;
   generation_number who = owner == nullptr ? suspect(t.s) : e.slot;
-  t.perform(act::reopen_listener{e.listener, e.slot});
-  t.tell({.kind = fact_kind::listener_reopened, .generation = who, .listener = e.listener});
+  t.perform(act::reopen_listener{e.listener, e.slot, who});
+}
+
+void on(turn& t, listener_reopened const& e) {
+  t.tell({.kind = fact_kind::listener_reopened, .generation = e.by, .listener = e.listener});
 }
 
 void on(turn& t, steering_taken const& e) {

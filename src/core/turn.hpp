@@ -65,6 +65,7 @@ void run_due_checks(turn&);
 void roll_back(turn&, std::string reason);
 void conclude(turn&, verdict);
 void expire_rollout(turn&);
+void hold_longer(turn&);
 void tell_settled(turn&, rollout_number);
 void end_of_hook(turn&, hook, std::optional<std::string> const& failure);
 void end_of_check(turn&, std::size_t check, std::optional<std::string> const& failure);
@@ -100,6 +101,7 @@ void on(turn&, stop_requested const&);
 void on(turn&, policy_changed const&);
 void on(turn&, listener_shut const&);
 void on(turn&, steering_taken const&);
+void on(turn&, listener_reopened const&);
 void on(turn&, listener_replaced const&);
 
 }  // namespace handoff

@@ -249,6 +249,7 @@ void listener_table::divide(std::size_t number) {
   auto found = entries_.find(number);
   auto* group = found == entries_.end() ? nullptr : found->second.way_in.steered();
   if (group == nullptr) return;
+  strays_->forget(key_of(number, no_generation));  // another anchor may take its place
   if (auto applied = group->apply(split_); !applied)
     try_again(key_of(number, no_generation), applied.error(), [this, number] { divide(number); });
   watch_anchor(number);
@@ -348,6 +349,7 @@ void listener_table::put_program_back(std::size_t number) {
   if (found == entries_.end()) return;
   auto* group = found->second.way_in.steered();
   if (group->intact()) return;
+  strays_->forget(key_of(number, no_generation));
   if (auto done = group->reattach(); !done)
     return try_again(key_of(number, no_generation), done.error(),
                      [this, number] { put_program_back(number); });
@@ -356,35 +358,40 @@ void listener_table::put_program_back(std::size_t number) {
   divide(number);
 }
 
-void listener_table::reopen(std::size_t number, generation_number slot) {
+void listener_table::reopen(std::size_t number, generation_number slot, generation_number by) {
   auto found = entries_.find(number);
   if (found == entries_.end()) return;
-  if (!found->second.way_in.is_steered()) return reopen_shared(number);
+  if (!found->second.way_in.is_steered()) return reopen_shared(number, by);
   auto* group = found->second.way_in.steered();
   if (!group->fd(slot)) return;
-  if (auto reopened = group->reopen(slot); !reopened) {
+  strays_->forget(key_of(number, no_generation));
+  auto reopened = group->reopen(slot);
+  watch_anchor(number);
+  if (!reopened) {
     if (is_transient(reopened.error()))
       return try_again(key_of(number, slot), reopened.error(),
-                       [this, number, slot] { reopen(number, slot); });
+                       [this, number, slot, by] { reopen(number, slot, by); });
     report_(reopened.error().message());
     if (!is_listening(*group->fd(slot)).value_or(false)) return;
   }
   ++found->second.reopened;
   watch_slot(number, slot);
-  watch_anchor(number);
+  post_(listener_reopened{number, by});
 }
 
-void listener_table::reopen_shared(std::size_t number) {
+void listener_table::reopen_shared(std::size_t number, generation_number by) {
   auto found = entries_.find(number);
   if (found == entries_.end()) return;
   entry& e = found->second;
   hangups_->forget(key_of(number, no_generation));
   auto how = e.way_in.shared()->reopen();
   if (!how)
-    return try_again(key_of(number, no_generation), how.error(), [this, number] { reopen_shared(number); });
+    return try_again(key_of(number, no_generation), how.error(),
+                     [this, number, by] { reopen_shared(number, by); });
   ++e.reopened;
   watch_shared(number);
   if (*how == reopening::replaced) post_(listener_replaced{number});
+  post_(listener_reopened{number, by});
 }
 
 void listener_table::restore_backlogs() {

@@ -100,7 +100,7 @@ class listener_table final : public traffic {
   void settle(generation_number, instant by) override;
   void close_slots(generation_number) override;
   void remove_slots(generation_number) override;
-  void reopen(std::size_t listener, generation_number slot) override;
+  void reopen(std::size_t listener, generation_number slot, generation_number by) override;
   void restore_backlogs() override;
 
  private:
@@ -123,7 +123,7 @@ class listener_table final : public traffic {
   void watch_slot(std::size_t listener, generation_number);
   void watch_anchor(std::size_t listener);
   void watch_all(std::size_t listener);
-  void reopen_shared(std::size_t listener);
+  void reopen_shared(std::size_t listener, generation_number by);
   void put_program_back(std::size_t listener);
   void divide(std::size_t listener);
   void try_again(std::uint64_t key, error const& why, std::function<void()> what);

@@ -24,6 +24,7 @@ class classic_listener final : public steered_listener {
                                                          std::uint32_t sticky_seed, inherited_group);
 
   steering_method method() const override { return steering_method::classic; }
+  bool is_full() const override { return vacant_slot() == no_slot && !free_slot(); }
   void retire(generation_number who) override;
   leaving remove(generation_number who) override;
   bool moves_waiting() const override;

@@ -83,6 +83,14 @@ result<listener> listener::adopt(listener_settings settings, unique_fd fd) {
   listener made(std::move(settings), std::move(fd));
   auto address = bound_address(made.fd());
   if (!address) return std::unexpected(std::move(address).error().during(adopting));
+  auto const* unix_one = std::get_if<unix_address>(&made.settings_.address);
+  bool nameless = unix_one != nullptr && path_of(*address).empty();
+  if (nameless) {
+    made.path_ = unix_one->path;
+    made.nameless_ = true;
+    ::shutdown(made.fd(), SHUT_RDWR);  // so that it hangs up, as whatever is to be opened again does
+    return made;
+  }
   if (made.is_passive()) {
     auto accepting = number_option(made.fd(), SO_ACCEPTCONN, "asking whether it listens");
     if (!accepting) return std::unexpected(std::move(accepting).error().during(adopting));
@@ -112,6 +120,7 @@ std::optional<std::uint32_t> listener::queued() const {
 }
 
 result<> listener::restore_backlog() const {
+  if (nameless_) return {};
   auto listening = listen_on(fd(), settings_);
   if (!listening)
     return std::unexpected(std::move(listening).error().during("restoring the backlog of '" + name() + "'"));
@@ -149,6 +158,7 @@ result<> listener::replace() {
   // An abstract name is free only after its last descriptor is closed, so ours goes first.
   fd_ = std::move(*fresh);
   auto bound = bind_and_listen(*access);
+  nameless_ = !bound;
   bool file_is_ours = !std::holds_alternative<systemd_address>(settings_.address);
   if (!file_is_ours) file_.release();
   return bound;

@@ -37,8 +37,9 @@ class listener {
   static result<listener> open(listener_settings settings);
 
   // Takes over a socket that is bound already, after checking its kind. A stream socket that a service shut
-  // down while nobody watched is opened again. The socket file is ours to remove if `settings` names the
-  // path.
+  // down while nobody watched is opened again. A Unix socket that lost its name, since a predecessor could
+  // not replace what a service had shut, hangs up, and reopen() goes on with that. The socket file is ours to
+  // remove if `settings` names the path.
   static result<listener> adopt(listener_settings settings, unique_fd fd);
 
   std::string const& name() const { return settings_.name; }
@@ -74,6 +75,7 @@ class listener {
   listener_settings settings_;
   std::string path_;  // of a Unix socket, "@name" when abstract; otherwise empty
   unique_fd fd_;
+  bool nameless_ = false;   // a replacement that could not be bound yet
   file_identity identity_;  // of the socket file, whoever owns it
   owned_socket_file file_;  // after fd_, so that the file goes first and nobody meets one without a socket
 };

@@ -199,7 +199,9 @@ result<> steered_listener::add_probe(socket_address const& from, generation_numb
   if (probes_.size() == most_probes)
     return told(plain_failure("it has " + std::to_string(most_probes) + " already"), doing);
   probes_.push_back(*client);
-  return told(choose_anew(), doing);
+  auto done = choose_anew();
+  if (!done) probes_.pop_back();
+  return told(std::move(done), doing);
 }
 
 result<> steered_listener::remove_probe(socket_address const& from) {

@@ -90,7 +90,7 @@ class steered_listener {
   // Opens a slot: it listens and may be chosen, but has no weight. Fails when the generation has one already,
   // or all are taken.
   result<> add(generation_number who);
-  bool is_full() const { return !free_slot(); }
+  virtual bool is_full() const { return !free_slot(); }
 
   // To be passed to the generation; close-on-exec and ours.
   std::optional<int> fd(generation_number who) const;

@@ -1,5 +1,6 @@
 """Steering without privileges, by classic BPF: the supervisor runs as a user who may not load eBPF."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -121,6 +122,25 @@ class Switching(Unprivileged):
             waiting.sendall(b"GET / HTTP/1.0\r\n\r\n")
             s.write(self.demos(rest=rollout()))
             self.assertIn(b"X-Handoff-Generation:", waiting.recv(4096))
+
+
+    def test_a_rollout_that_begins_at_once_takes_over_what_waits(self):
+        s = self.supervise(self.puppets(rest=rollout('strategy = "canary"\nsteps = [{ weight = 50, pause = true }]\n')))
+        first = s.call("Upgrade")["rollout"]
+        s.events.wait("holding", rollout=first)
+        self.tell("kept.extend(served); served.clear()", generation=2)
+        with contextlib.ExitStack() as all_of_them:
+            waiting = []
+            for _ in range(24):
+                one = all_of_them.enter_context(socket.create_connection(("127.0.0.1", self.port), harness.PATIENCE))
+                one.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                waiting.append(one)
+            second = s.call("Upgrade")["rollout"]
+            os.kill(s.pids("candidate")[0], signal.SIGKILL)
+            s.events.wait("holding", rollout=second)
+            for one in waiting:
+                self.assertIn(b"X-Handoff-Generation:", one.recv(4096))
+        self.assertNotIn("they were reset", s.log_text())
 
 
 class Survival(Unprivileged):

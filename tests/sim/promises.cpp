@@ -26,7 +26,6 @@ void world::record_verdict(fact const& f) {
     bool configured = rules_.now.policy.hooks[static_cast<std::size_t>(at)].has_value();
     expect(!configured || candidate->hooks_passed.contains(at), "2: every gate held before the promotion");
   }
-  previous_ = live_;
   live_ = f.generation;
   live_was_told_ = false;  // the successor stands
 }

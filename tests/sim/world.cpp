@@ -35,7 +35,6 @@ world::world(world const& o)
       rollouts_(o.rollouts_),
       accepted_(o.accepted_),
       live_(o.live_),
-      previous_(o.previous_),
       live_was_told_(o.live_was_told_),
       listener_lost_(o.listener_lost_),
       deaf_up_to_(o.deaf_up_to_),

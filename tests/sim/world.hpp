@@ -164,7 +164,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   void settle(generation_number, instant by) override;
   void close_slots(generation_number) override;
   void remove_slots(generation_number) override;
-  void reopen(std::size_t listener, generation_number) override;
+  void reopen(std::size_t listener, generation_number slot, generation_number by) override;
   void restore_backlogs() override {}  // nothing overflows here
   instant now() override { return now_; }
   void wake_at(std::optional<instant> when) override { wake_at_ = when; }
@@ -226,7 +226,6 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   std::map<rollout_number, rollout_record> rollouts_;
   std::set<rollout_number> accepted_;
   generation_number live_{};
-  generation_number previous_{};
   bool live_was_told_ = false;
   bool listener_lost_ = false;      // the next one that is opened again is another socket
   generation_number deaf_up_to_{};  // who holds a dead socket until live is launched anew
