@@ -138,16 +138,21 @@ void keep_warm(turn& t, generation& old, duration time) {
   t.tell({.kind = fact_kind::standby, .generation = old.number, .wait = time});
 }
 
-// The candidate is live; what was live becomes what a rollback goes to.
+// As what a rollback goes to.
+void keep_instead(turn& t, generation_number old) {
+  generation_number no_longer_kept = std::exchange(t.s.previous, old);
+  bool gone = no_longer_kept != no_generation && t.s.find(no_longer_kept) == nullptr;
+  if (gone) t.perform(act::forget{no_longer_kept});
+}
+
+// The candidate is live; what was live becomes what a rollback goes to, unless it is the same once more.
 void promote(turn& t, rollout& r) {
   generation& candidate = *t.s.find(r.candidate);
   tell_serving(t, r, {});
   bool warm =
       r.policy.rollout.strategy == strategy::blue_green && r.policy.rollout.standby > duration::zero();
   if (generation* old = t.s.with_role(role::live)) {
-    generation_number no_longer_kept = std::exchange(t.s.previous, old->number);
-    bool gone = no_longer_kept != no_generation && t.s.find(no_longer_kept) == nullptr;
-    if (gone) t.perform(act::forget{no_longer_kept});
+    if (r.cause != cause::repair) keep_instead(t, old->number);
     if (warm)
       keep_warm(t, *old, r.policy.rollout.standby);
     else
@@ -254,25 +259,30 @@ void end_of_hook(turn& t, hook at, std::optional<std::string> const& failure) {
 
 namespace {
 
+// Held, and not decided although nobody waits for a person.
+bool is_undecided(rollout const& r) {
+  return is_holding(r) && r.held && r.hold_until && !r.gate_until && !r.gate_skipped && open_question(r);
+}
+
+}  // namespace
+
 // The gate does not open by itself: a metric gets as much time again to be decided.
-void hold_longer(turn& t, rollout& r) {
-  auto open = open_question(r);
-  if (!open || r.gate_skipped) return;
+void hold_longer(turn& t) {
+  if (!t.s.rollout || !is_undecided(*t.s.rollout)) return;
+  rollout& r = *t.s.rollout;
   duration again = *here<hold_step>(r)->time;
   r.gate_until = t.now + again;
   t.tell({.kind = fact_kind::note,
           .rollout = r.number,
           .generation = r.candidate,
-          .detail = "holds for up to " + spell(again) + " more: " + *open});
+          .detail = "holds for up to " + spell(again) + " more: " + *open_question(r)});
 }
-
-}  // namespace
 
 void expire_rollout(turn& t) {
   if (!t.s.rollout) return;
   rollout& r = *t.s.rollout;
   if (!is_holding(r)) return;
-  if (r.hold_until && *r.hold_until <= t.now && !std::exchange(r.held, true)) hold_longer(t, r);
+  if (r.hold_until && *r.hold_until <= t.now) r.held = true;
   if (!r.gate_until || *r.gate_until > t.now) return;
   r.gate_until.reset();
   if (auto open = open_question(r)) roll_back(t, *open + "; that is inconclusive");

@@ -53,6 +53,7 @@ bool finish_when_empty(turn& t) {
 // What follows from the new state by itself, until nothing does.
 void settle(turn& t) {
   while (remove_gone(t) || advance(t) || begin_pending(t) || launch_next(t) || finish_when_empty(t)) continue;
+  hold_longer(t);
   run_due_checks(t);
   run_due_metrics(t);
   run_due_probes(t);

@@ -95,6 +95,17 @@ class Shared(ListenerCase):
         self.assertEqual(s.events.wait("verdict")["verdict"], "promoted")
         self.assertEqual(puppet.ask(path), 2)
 
+    def test_a_rollback_after_a_repair_goes_to_the_release_before(self):
+        path = self.path("door")
+        s = harness.Supervisor(self, self.puppets("kept.append('old')", addresses=["unix:" + path]))
+        s.write(self.puppets("kept.append('new')", addresses=["unix:" + path]))
+        s.upgrade()
+        self.tell("served[0].shutdown(socket.SHUT_RDWR)", generation=2)
+        s.events.wait("settled", rollout=3)
+        self.assertEqual(self.tell("answer = kept[0]", generation=3), "'new'")
+        s.events.wait("verdict", rollout=s.call("Rollback")["rollout"], verdict="promoted")
+        self.assertEqual(self.tell("answer = kept[0]", generation=4), "'old'")
+
     def test_a_repair_is_not_lost_behind_a_rollout_that_fails(self):
         path = self.path("door")
         s = harness.Supervisor(self, self.puppets(addresses=["unix:" + path]))

@@ -214,6 +214,26 @@ class Steps(SteeredCase):
                                   "checks deep", "moving 50 %", "holding at 50 %"])
         self.assertEqual(self.read("ran").split(), ["smoke", "deep"])
 
+    def test_a_metric_that_breaks_after_the_hold_is_inconclusive_and_not_waited_for(self):
+        look = self.script("look", f"[ ! -e {self.path('broken')} ] && echo 1")
+        gate = metric(f"command = {json.dumps([look])}", 'kind = "value"\nmax = 10\nmin-count = 1\n')
+        s = self.supervise(self.demos(rest=canary('{ weight = 50, hold = "500ms" }') + gate))
+        rollout = s.call("Upgrade")["rollout"]
+        s.events.wait("holding", rollout=rollout)
+        s.call("Pause")
+        over = s.status()["rollout"]["age_ms"] + 500
+
+        def is_held():
+            told = s.status()["rollout"]
+            return told["age_ms"] > over and told["metrics"][0]["judgement"] == "pass"
+
+        harness.poll_until(is_held, "the end of the hold")
+        self.assertEqual(s.events.count("note", rollout=rollout), 0)
+        open(self.path("broken"), "w").close()
+        s.events.wait("note", rollout=rollout)  # holds for longer
+        s.call("Resume")
+        self.assertIn("inconclusive", s.events.wait("verdict", rollout=rollout, verdict="rolled_back")["reason"])
+
 
 if __name__ == "__main__":
     harness.main()
