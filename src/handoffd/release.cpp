@@ -136,6 +136,7 @@ std::expected<release, no_release> make_release(generation_number number, servic
         no_release{true, "exec: " + (name ? name + (" (" + e.message() + ")") : e.message())});
   }
   r.executable = std::make_shared<pinned_executable const>(std::move(*executable));
+  r.executable_name = "release." + std::to_string(handoff::number(number)) + ".executable";
   return r;
 }
 

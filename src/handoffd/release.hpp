@@ -23,6 +23,7 @@ struct release {
   service_settings service;
   std::vector<named_listener> listeners;
   std::shared_ptr<pinned_executable const> executable;  // shared with the generations made from this one
+  std::string executable_name;                          // its descriptor's, for a successor; shared as well
   account identity;
   std::string working_directory;         // symlinks resolved
   std::vector<std::string> environment;  // "KEY=value": what configuration and files said at the time

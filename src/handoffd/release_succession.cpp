@@ -70,10 +70,8 @@ release take_release(kept_release const& kept) {
 
 void release_book::keep(snapshot& to, manifest& with) const {
   to.current = current_;
-  for (auto const& [number, r] : releases_) {
-    std::string name = "release." + std::to_string(handoff::number(number)) + ".executable";
-    to.releases.push_back(keep_release(r, with.add(std::move(name), r.executable->descriptor())));
-  }
+  for (auto const& [number, r] : releases_)
+    to.releases.push_back(keep_release(r, with.add(r.executable_name, r.executable->descriptor())));
 }
 
 // An executable that nobody has any more is no reason to part with what runs: the release is lost when
@@ -82,10 +80,18 @@ result<> release_book::adopt(snapshot const& left, inherited_descriptors& from) 
   current_ = left.current;
   auto const runners = runners_in(left);
   for (auto const& kept : left.releases) {
-    auto executable = take_executable(kept.executable, from, runners);
-    if (!executable) return std::unexpected(std::move(executable).error());
     release r = take_release(kept);
-    r.executable = std::make_shared<pinned_executable const>(std::move(*executable));
+    r.executable_name = kept.executable.pinned;
+    auto same = std::ranges::find_if(releases_, [&](auto const& other) {
+      return !r.executable_name.empty() && other.second.executable_name == r.executable_name;
+    });
+    if (same != releases_.end()) {
+      r.executable = same->second.executable;
+    } else {
+      auto executable = take_executable(kept.executable, from, runners);
+      if (!executable) return std::unexpected(std::move(executable).error());
+      r.executable = std::make_shared<pinned_executable const>(std::move(*executable));
+    }
     releases_.insert_or_assign(kept.number, std::move(r));
   }
   return {};

@@ -3,6 +3,7 @@ own, which sees every name come and go, and can look when it likes."""
 
 import os
 import re
+import shutil
 import signal
 import socket
 
@@ -100,6 +101,59 @@ class Store(puppet.TestCase):
             self.settle(s)
             return len(self.manager.names()) <= before + 1
         harness.poll_until(is_as_before, f"no more than {before} descriptors in the store")
+
+    def test_a_unix_listener_that_waits_to_be_opened_again_does_so_in_a_successor(self):
+        for succeed in (self.reexec, self.die_and_come_back):
+            with self.subTest(succeed.__name__):
+                place, away = self.path("place"), self.path("away")
+                os.mkdir(place)
+                path = place + "/door"
+                configuration = self.puppets(addresses=["unix:" + path])
+                self.manager = Manager(self)
+                s = harness.Supervisor(self, configuration, environment=self.manager.environment())
+                os.rename(place, away)
+                self.tell("served[0].shutdown(socket.SHUT_RDWR)")
+                harness.poll_until(lambda: "door: No such file or directory; tried again" in s.log_text(), "a try")
+                succeed(s)
+                os.rename(away, place)
+                s.events.wait("verdict", verdict="promoted", generation=2)  # of the repair
+                self.assertEqual(puppet.ask(path), 2)
+                self.assertEqual(s.stop(), 0)
+                shutil.rmtree(place)
+
+    def test_a_service_that_takes_the_program_away_is_noticed_after_a_succession(self):
+        self.manager = Manager(self)
+        s = harness.Supervisor(self, self.puppets(), environment=self.manager.environment())
+        if s.status()["listeners"][0]["sharing"] != "steered":
+            self.skipTest("nothing is steered here")
+        for succeed in (self.reexec, self.die_and_come_back):
+            with self.subTest(succeed.__name__):
+                succeed(s)
+                mark = s.events.mark()
+                self.tell("listeners[0].setsockopt(socket.SOL_SOCKET, 68, 0)")  # SO_DETACH_REUSEPORT_BPF
+                while "steering_restored" not in {e["kind"] for e in s.events.seen[mark:]}:
+                    self.assertEqual(puppet.ask(self.port), 1)
+
+    def test_a_successor_can_roll_back_to_what_was_rolled_back_to(self):
+        self.manager = Manager(self)
+        configuration = puppet.configuration([self.install("program")], self.address)
+        s = harness.Supervisor(self, configuration, environment=self.manager.environment())
+        self.install("program")
+        s.upgrade()
+        s.events.wait("settled", rollout=s.call("Rollback")["rollout"])
+        self.install("program")
+        s.upgrade()
+        self.die_and_come_back(s)
+        s.events.wait("verdict", rollout=s.call("Rollback")["rollout"], verdict="promoted")
+
+    def test_what_a_service_asks_of_its_watchdog_is_remembered(self):
+        self.manager = Manager(self)
+        s = harness.Supervisor(self, self.puppets(service='watchdog = "2s"'), environment=self.manager.environment())
+        self.tell("notify('WATCHDOG=1', 'WATCHDOG_USEC=60000000')")
+        self.die_and_come_back(s)
+        s.write(self.puppets("time.sleep(3)"))  # longer than the dog would wait
+        s.upgrade("promoted", until="serving")
+        self.assertNotIn("watchdog", s.log_text())
 
     def test_what_ended_while_nobody_watched_leaves_the_store_and_is_started_again(self):
         s = self.supervisor()
