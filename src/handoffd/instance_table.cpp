@@ -2,12 +2,12 @@
 
 #include <os/connections.hpp>
 #include <os/launch.hpp>
+#include <os/output_file.hpp>
 #include <os/pidfd.hpp>
 #include <os/process_tree.hpp>
 #include <os/service_manager.hpp>
 #include <os/socket_holders.hpp>
 
-#include <fcntl.h>
 #include <handoffd/running_instance.hpp>
 #include <unistd.h>
 
@@ -21,14 +21,6 @@ namespace {
 
 duration to_duration(std::chrono::microseconds d) {
   return std::min(std::chrono::ceil<duration>(d), limit::longest);
-}
-
-// A FIFO that nobody reads fails with ENXIO; without O_NONBLOCK the loop would wait for a reader, fifo(7).
-result<unique_fd> open_output_file(std::string const& path) {
-  constexpr int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  unique_fd file(::open(path.c_str(), flags, 0640));
-  if (!file || ::fcntl(file.get(), F_SETFL, O_APPEND) < 0) return os_failure("opening " + path);
-  return file;
 }
 
 std::string notify_variable(notify_socket const& of) { return "NOTIFY_SOCKET=" + of.path(); }
@@ -135,9 +127,9 @@ result<unique_fd> instance_table::open_output(running& r, release const& of) {
     case output_kind::inherit:
       return unique_fd();
     case output_kind::null:
-      return open_output_file("/dev/null");
+      return open_output_file("/dev/null", of.identity);
     case output_kind::file:
-      return open_output_file(wanted.path);
+      return open_output_file(wanted.path, of.identity);
     case output_kind::journal:
       return service_manager::journal_stream(around_.service);
     case output_kind::capture:

@@ -119,6 +119,27 @@ no-new-privileges = true
             flags = int(re.search(r"flags:\s*(\d+)", f.read())[1], 8)
         self.assertEqual(flags & (os.O_NONBLOCK | os.O_APPEND), os.O_APPEND)
 
+    def test_no_link_of_a_service_leads_us_to_a_file_that_it_may_not_write(self):
+        logs, target = self.path("logs"), self.path("target")
+        os.mkdir(logs)
+        os.chown(logs, harness.NOBODY, harness.NOBODY)
+        output = f'user = "nobody"\noutput = "file:{logs}/log"'
+        s = harness.Supervisor(self, self.puppets("os.write(1, b'first')", service=output))
+        self.assertEqual(self.read("logs/log"), "first")
+        self.assertEqual(os.stat(logs + "/log").st_uid, harness.NOBODY)
+        with open(target, "w") as f:
+            os.chmod(f.name, 0o600)
+        os.remove(logs + "/log")
+        os.symlink(target, logs + "/log")
+        self.assertIn("through a symbolic link we do not", s.upgrade("rolled_back")["reason"])
+        self.assertEqual(self.read("target"), "")
+        # Where only root may write it is root's.
+        os.remove(logs + "/log")
+        os.chown(logs, 0, 0)
+        s.upgrade()
+        self.assertEqual(self.read("logs/log"), "first")
+        self.assertEqual(os.stat(logs + "/log").st_uid, 0)
+
     def test_it_leads_a_session_of_its_own_with_no_signal_blocked_or_ignored(self):
         found = self.dump()
         self.assertEqual(found["sid"], found["pid"])
