@@ -15,6 +15,8 @@ namespace handoff {
 
 namespace {
 
+constexpr std::size_t most_output_kept = snapshot_bytes / 8;  // of all together
+
 // Of one that had ended already when we began there is only the number, which may be another's by now.
 kept_process keep_process(process const& p, std::string const& name, manifest& with) {
   return {p.pid(), p ? p.started() : 0, with.add(name, p.pidfd())};
@@ -35,6 +37,7 @@ std::string name_of(instance_id const& id) {
 }  // namespace
 
 void instance_table::keep(snapshot& to, manifest& with) const {
+  std::size_t const most_output = most_output_kept / std::max<std::size_t>(running_.size(), 1);
   for (auto const& [id, r] : running_) {
     std::string const name = name_of(id);
     kept_instance kept{.id = id, .launched = keep_process(r->launched, name + "pidfd", with)};
@@ -42,7 +45,7 @@ void instance_table::keep(snapshot& to, manifest& with) const {
       kept.adopted = keep_process(*r->adopted, name + "main." + std::to_string(r->adopted->pid()), with);
     kept.notify = with.add(name + "notify", r->notify->fd());
     if (r->output) {
-      auto memory = r->output->remembered();
+      auto memory = r->output->remembered(most_output);
       auto const pipe = number_of_pipe(r->output->fd()).value_or(pipe_number{});
       kept.output = with.add(name + "output", r->output->fd());
       kept.output_device = pipe.device;
@@ -136,6 +139,8 @@ result<> instance_table::adopt_surroundings(running& r, kept_instance const& kep
     r.notify = std::move(*adopted);
   } else if (auto opened = open_notify_socket(r, *of); !opened) {
     return opened;
+  } else {
+    unheard_.push_back(r.id);
   }
   if (of->service.output.kind != output_kind::capture) return {};
   auto output = take_output(r, kept, from);

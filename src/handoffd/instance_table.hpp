@@ -58,6 +58,9 @@ class instance_table final : public launcher {
   bool is_calm() const;  // nothing is being launched
   bool has(instance_id const& id) const { return running_.contains(id); }
 
+  // Those that were adopted without the socket to which they told how they are.
+  std::vector<instance_id> const& unheard() const { return unheard_; }
+
   void launch(instance_id const&) override;
   void ask_to_drain(instance_id const&) override;
   void kill(instance_id const&) override;
@@ -121,6 +124,7 @@ class instance_table final : public launcher {
   descriptor_disposer disposer_;
   std::unique_ptr<fd_store> store_;
   std::map<instance_id, std::unique_ptr<running>> running_;
+  std::vector<instance_id> unheard_;
   std::vector<remains> remains_;  // of ended instances: what may still be alive
   std::map<generation_number, std::vector<std::string>> last_words_;
   std::set<generation_number> replaced_;  // an upgrade was asked for, since nobody can launch it

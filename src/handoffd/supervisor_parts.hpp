@@ -86,6 +86,8 @@ struct supervisor::parts {
   result<> adopt_staff();
   void begin_anew();
   void go_on();
+  void believe_the_unheard();
+  bool may_be_ours(pid_t) const;
   result<> find_strangers();
   result<> part_with_leftovers();
   void part_with_strangers();

@@ -91,11 +91,34 @@ void supervisor::parts::go_on() {
   post(std::move(how));
   for (auto const& i : running_in(left.state))
     if (!instances->has(i.id)) post(exited{i.id, to_string(exit_status{})});
+  believe_the_unheard();
   options.inherited = {};  // what nobody took
   part_with_strangers();
   control->end_reexec({});
   ::raise(SIGCHLD);  // what ended meanwhile
   unblock_signals();
+}
+
+// An instance of a generation that served before may have said that it is ready to a socket that is gone.
+void supervisor::parts::believe_the_unheard() {
+  for (auto const& id : instances->unheard()) {
+    auto const* of = options.left->state.find(id.generation);
+    bool serves = of != nullptr && (of->role == role::live || of->role == role::standby);
+    if (serves) post(became_ready{id});
+  }
+}
+
+// Anybody may write anything into an environment, but not become one of these users, nor enter our cgroup.
+bool supervisor::parts::may_be_ours(pid_t pid) const {
+  auto const cgroup = find_delegated_cgroup();
+  if (cgroup && generation_cgroup::adopt(*cgroup).holds(pid)) return true;
+  auto const who = real_user_of(pid);
+  if (!who || *who == 0 || *who == ::getuid()) return who.has_value();
+  auto const& s = options.first.service;
+  auto const configured = resolve_account(s.user, s.group, s.supplementary_groups);
+  if (configured && configured->user == *who) return true;
+  if (!options.left) return false;
+  return std::ranges::any_of(options.left->releases, [&](auto const& r) { return r.identity.user == *who; });
 }
 
 // Whoever our predecessor started without living to note it may have clients already. What an instance
@@ -104,13 +127,15 @@ result<> supervisor::parts::find_strangers() {
   constexpr char const* looking = "looking for who was started and not noted";
   auto known = instances ? instances->pids() : std::vector<pid_t>{};
   known.push_back(::getpid());
-  auto found = find_carriers_of(known, "NOTIFY_SOCKET=" + directory->notify_directory() + "/",
-                                instances ? instances->notify_variables() : std::vector<std::string>{});
+  std::string const mark = "NOTIFY_SOCKET=" + directory->notify_directory() + "/";
+  auto found =
+      find_carriers_of(known, mark, instances ? instances->notify_variables() : std::vector<std::string>{});
   if (!found) return failure(std::move(found.error()).during(looking));
   for (pid_t pid : *found) {
     process stranger(pid, unique_fd(open_pidfd(pid)));
     if (!stranger && errno != ESRCH) return os_failure(looking);
-    if (stranger) strangers.push_back(std::move(stranger));
+    bool is_still_it = stranger && !rest_of_variable(pid, mark).empty();
+    if (is_still_it && may_be_ours(pid)) strangers.push_back(std::move(stranger));
   }
   return {};
 }

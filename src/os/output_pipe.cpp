@@ -109,6 +109,11 @@ void output_pipe::keep(std::string_view bytes) {
   kept_is_cut_ = true;
 }
 
+output_memory output_pipe::remembered(std::size_t most) const {
+  bool const fits = kept_.size() <= most;
+  return {partial_, fits ? kept_ : kept_.substr(kept_.size() - most), kept_is_cut_ || !fits};
+}
+
 std::vector<std::string> output_pipe::tail_of(std::string_view rest, bool cut, std::size_t most) {
   cut = cut || rest.size() > kept_for_verdict;
   if (rest.size() > kept_for_verdict) rest.remove_prefix(rest.size() - kept_for_verdict);

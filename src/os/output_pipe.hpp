@@ -42,7 +42,8 @@ class output_pipe {
   // Goes on reading a pipe whose read end came from a predecessor.
   static result<std::unique_ptr<output_pipe>> adopt(loop& on, unique_fd read_end, line_receiver line,
                                                     output_memory = {});
-  output_memory remembered() const { return {partial_, kept_, kept_is_cut_}; }
+  // Of what is kept, at most the last `most` bytes.
+  output_memory remembered(std::size_t most = kept_for_verdict) const;
 
   ~output_pipe();
   output_pipe(output_pipe const&) = delete;

@@ -133,6 +133,17 @@ pid_t parent_of(pid_t pid) {
   return parent;
 }
 
+std::optional<uid_t> real_user_of(pid_t pid) {
+  constexpr std::string_view field = "\nUid:\t";
+  auto status = read_proc("/proc/" + std::to_string(pid) + "/status", 16384);
+  std::size_t const at = status ? status->find(field) : std::string::npos;
+  uid_t user = 0;
+  if (at == std::string::npos) return {};
+  auto const* first = status->data() + at + field.size();
+  if (std::from_chars(first, status->data() + status->size(), user).ec != std::errc{}) return {};
+  return user;
+}
+
 result<> become_child_subreaper() {
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1UL, 0UL, 0UL, 0UL) == 0) return {};
   return os_failure("becoming the child subreaper");

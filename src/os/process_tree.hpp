@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,10 @@ std::uint64_t start_time(pid_t);
 
 // -1 when there is no such process.
 pid_t parent_of(pid_t);
+
+// Who started it, proc_pid_status(5): not whose rights it has by a set-user-ID program. Nothing when it is
+// gone.
+std::optional<uid_t> real_user_of(pid_t);
 
 // The processes whose parent we are now, zombies included.
 result<std::vector<pid_t>> direct_children();

@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import time
 
 import deaths
@@ -412,6 +413,44 @@ flock {gate.name} true""")
         s.die()
         s.start(until=None)
         self.assertEqual(puppet.ask(self.port), 2)
+
+    def test_live_that_became_ready_meanwhile_stays(self):
+        gate = self.path("gate")
+        os.mkfifo(gate)
+        code = f"""
+if os.environ["HANDOFF_INCARNATION"] != "1":
+    open({gate!r}).close()
+    def notify(text):
+        try:
+            told(text)
+        finally:
+            open({self.path("told")!r}, "w").close()
+"""
+        s = harness.Supervisor(self, self.puppets("told = notify" + code, rest=puppet.BRISK + '[ready]\ntimeout = "2s"\n'))
+        mark = s.events.mark()
+        os.kill(s.pids()[0], signal.SIGKILL)
+        s.events.wait("instance_started", since=mark)
+        s.die()
+        open(gate, "w").close()
+        harness.poll_until(lambda: os.path.exists(self.path("told")), "a word to nobody")
+        s.start(until=None)
+        pids = s.pids()
+        harness.poll_until(lambda: s.generation()["instances"][0]["state"] == "ready", "that it counts as ready")
+        self.assertEqual(s.pids(), pids)
+
+    def test_what_a_stranger_claims_delays_no_start(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to become somebody else")
+        s = self.supervisor(drain="60s", start=False)
+        claim = {"PATH": os.environ["PATH"], "NOTIFY_SOCKET": s.socket.replace(".sock", ".notify/x")}
+        stranger = subprocess.Popen(["setpriv", f"--reuid={harness.NOBODY}", f"--regid={harness.NOBODY}", "--clear-groups",
+                                     "sleep", "1000"], env=claim)
+        self.addCleanup(stranger.wait)
+        self.addCleanup(stranger.kill)
+        harness.poll_until(lambda: os.readlink(f"/proc/{stranger.pid}/exe").endswith("/sleep"), "the stranger")
+        s.start()
+        self.assertIsNone(stranger.poll())
+        self.assertNotIn("belongs to no instance", s.log_text())
 
     def test_what_nobody_remembers_is_told_to_end(self):
         s = self.supervisor()
