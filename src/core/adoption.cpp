@@ -24,6 +24,12 @@ void part_again(turn& t, instance_id const& id) {
     }
 }
 
+// Who was launched and not noted has the number that would come next, and may speak up still.
+void skip_incarnation(generation& g) {
+  for (auto& i : g.instances)
+    if (i.phase == instance_phase::queued) ++i.id.incarnation;
+}
+
 // A word of a service that went unread is no reason to bite it.
 void forgive_silence(turn& t, generation& g) {
   for (auto& i : g.instances)
@@ -45,7 +51,9 @@ void on(turn& t, adopted const& e) {
   t.s.split = {};  // so that it is performed
   for (auto& g : t.s.generations) {
     take_up_slots(t, g);
-    if (e.predecessor_died) forgive_silence(t, g);
+    if (!e.predecessor_died) continue;
+    forgive_silence(t, g);
+    skip_incarnation(g);
   }
   for (auto const& id : e.parting) part_again(t, id);
   if (!e.predecessor_died) return;

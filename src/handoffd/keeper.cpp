@@ -19,8 +19,10 @@ keeper::keeper(describe d, report r, std::string file, unique_fd predecessors)
 
 void keeper::keep(state const& s, std::vector<fact> const& untold, std::vector<instance_id> const& parting) {
   auto done = remember(s, untold, parting);
-  if (!done && !failed_) report_(done.error().message() + ": a death of handoffd would end its service");
-  failed_ = !done;
+  std::string const before = std::exchange(failure_, {});
+  if (done) return;
+  failure_ = done.error().message() + ": what changed since would be lost with a death of handoffd";
+  if (before.empty()) report_(failure_);
 }
 
 result<> keeper::remember(state const& s, std::vector<fact> const& untold,

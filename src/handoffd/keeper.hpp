@@ -38,8 +38,9 @@ class keeper final : public remembrance {
   void know(std::vector<std::string> const& names);
   std::vector<std::string> known() const { return {stored_.begin(), stored_.end()}; }
 
-  // What an operator should know of the store; empty when all is well.
+  // What an operator should know of the store, and of the memory; empty when all is well.
   std::string const& shortage() const { return shortage_; }
+  std::string const& failure() const { return failure_; }
 
   // What goes over to a successor by exec.
   void add_to(manifest& with) const {
@@ -64,7 +65,7 @@ class keeper final : public remembrance {
   std::optional<enduring_memory> memory_;
   std::set<std::string> stored_;
   std::string shortage_;
-  bool failed_ = false;  // and said so
+  std::string failure_;  // of the last writing
 };
 
 }  // namespace handoff

@@ -210,13 +210,21 @@ void supervisor::parts::child_ended() {
   if (leaving && !instances->has_remains()) events->stop();
 }
 
-// Killing an orphan makes orphans of its children: stays until nobody is left to be killed.
+// Killing an orphan makes orphans of its children: stays until nobody is left to be killed. Of those who are
+// somebody else's children no signal tells when they end.
 void supervisor::parts::see_everybody_out() {
+  constexpr duration often{20};
   leaving = true;
   child_ended();
-  if (!instances->has_remains()) return;
-  auto deadline = events->at(loop::now() + last_sweep, [this] { events->stop(); });
-  events->run();
+  instant const deadline = loop::now() + last_sweep;
+  while (instances->has_remains() && loop::now() < deadline) {
+    auto look = events->at(loop::now() + often, [this] {
+      child_ended();
+      events->stop();
+    });
+    if (!look) return;
+    events->run();
+  }
 }
 
 void supervisor::parts::apply(settings const& s) {
@@ -304,7 +312,8 @@ json supervisor::parts::status() {
   if (becoming && !becoming->waits_for.empty())
     seen.notes.push_back("to become the handoffd that is installed waits for a moment without " +
                          becoming->waits_for);
-  if (!memory->shortage().empty()) seen.notes.push_back(memory->shortage());
+  for (auto const& trouble : {memory->shortage(), memory->failure()})
+    if (!trouble.empty()) seen.notes.push_back(trouble);
   auto const& r = mind->current().rollout;
   if (r && r->number == experiment) seen.before_experiment = before_experiment;
   return status_record(mind->current(), seen, tells->past().last(), loop::now());
