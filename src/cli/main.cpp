@@ -16,9 +16,9 @@ constexpr auto commands = {add_status, add_watch,  add_history,    add_plan,    
 
 constexpr auto footer =
     "NAME is the name of a service. Its supervisor is reached at NAME.sock in the runtime directory:\n"
-    "$HANDOFF_RUNTIME_DIR; else /run/handoff for root and $XDG_RUNTIME_DIR/handoff for others.\n\n"
+    "$HANDOFF_RUNTIME_DIR; else /run/handoff, where others than root look after $XDG_RUNTIME_DIR/handoff.\n\n"
     "Exit codes: 0 done; 1 the rollout failed, the last good generation serves; 2 usage or invalid\n"
-    "configuration; 3 no such supervisor; 4 gave up waiting, the rollout goes on; 5 refused.";
+    "configuration; 3 no such supervisor; 4 gave up waiting, the rollout goes on; 5 the request was refused.";
 
 }  // namespace
 

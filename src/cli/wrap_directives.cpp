@@ -264,7 +264,7 @@ void wrapper::take_restarts() {
   tell(fate::changed, "NotifyAccess", "the service tells handoffd, handoffd tells systemd");
   service_.fd_store_max = std::min(unit_.stored_descriptors, limit::stored_descriptors);
   tell(fate::carried, "FileDescriptorStoreMax", "handoffd is the store of its service");
-  tell(fate::changed, "Delegate", "each generation gets a cgroup of its own");
+  tell(fate::changed, "Delegate", "each instance gets a cgroup of its own");
   tell(fate::changed, "OOMPolicy", "a service that ran out of memory is restarted, not the unit");
 }
 
