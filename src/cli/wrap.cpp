@@ -286,8 +286,9 @@ void add_wrap(CLI::App& app, ending& outcome) {
   command->add_option("--name", asked->wanted.name, "of the service, instead of the unit's")
       ->type_name("NAME")
       ->check([](std::string const& name) { return check_name(name); });
-  auto* listen =
-      command->add_option("--listen", "what it listens at, where it has no socket unit, instead of what is found; may be repeated");
+  auto* listen = command->add_option(
+      "--listen",
+      "what it listens at, where it has no socket unit, instead of what is found; may be repeated");
   take_each(*listen->type_name("[NAME=]ADDRESS"), asked, read_listener);
   auto* argument = command->add_option("--argument", "add this to the command; may be repeated");
   take_each(*argument->type_name("WORD"), asked, [](std::string const& text, wish& into) {

@@ -136,8 +136,12 @@ std::expected<release, no_release> make_release(generation_number number, servic
         no_release{true, "exec: " + (name ? name + (" (" + e.message() + ")") : e.message())});
   }
   r.executable = std::make_shared<pinned_executable const>(std::move(*executable));
-  r.executable_name = "release." + std::to_string(handoff::number(number)) + ".executable";
+  r.executable_name = executable_name_for(number);
   return r;
+}
+
+std::string executable_name_for(generation_number n) {
+  return "release." + std::to_string(number(n)) + ".executable";
 }
 
 std::string why_lost(release const& r) {

@@ -23,12 +23,15 @@ struct release {
   service_settings service;
   std::vector<named_listener> listeners;
   std::shared_ptr<pinned_executable const> executable;  // shared with the generations made from this one
-  std::string executable_name;                          // its descriptor's, for a successor; shared as well
+  std::string executable_name;                          // of its descriptor, for a successor; shared as well
   account identity;
   std::string working_directory;         // symlinks resolved
   std::vector<std::string> environment;  // "KEY=value": what configuration and files said at the time
   std::string variant;                   // of the experiment that it was made for; empty: of none
 };
+
+// What the descriptor of an executable is called that was pinned for this generation.
+std::string executable_name_for(generation_number);
 
 // Of a release whose executable is lost.
 std::string why_lost(release const&);

@@ -199,7 +199,8 @@ std::map<generation_number, observed_generation> release_book::observe() const {
 
 bool release_book::has_diverged(release const& r) const {
   return r.service != current_.service ||
-         !std::ranges::equal(r.listeners, current_.listeners, {}, &named_listener::name, &listener_settings::name);
+         !std::ranges::equal(r.listeners, current_.listeners, {}, &named_listener::name,
+                             &listener_settings::name);
 }
 
 std::vector<std::string> release_book::notes(std::optional<generation_number> live) const {

@@ -81,10 +81,10 @@ result<> release_book::adopt(snapshot const& left, inherited_descriptors& from) 
   auto const runners = runners_in(left);
   for (auto const& kept : left.releases) {
     release r = take_release(kept);
-    r.executable_name = kept.executable.pinned;
-    auto same = std::ranges::find_if(releases_, [&](auto const& other) {
-      return !r.executable_name.empty() && other.second.executable_name == r.executable_name;
-    });
+    auto const& name = kept.executable.pinned;  // empty where the descriptor was lost
+    r.executable_name = name.empty() ? executable_name_for(kept.number) : name;
+    auto same = std::ranges::find_if(
+        releases_, [&](auto const& other) { return other.second.executable_name == r.executable_name; });
     if (same != releases_.end()) {
       r.executable = same->second.executable;
     } else {
