@@ -131,8 +131,12 @@ class Store(puppet.TestCase):
                 succeed(s)
                 mark = s.events.mark()
                 self.tell("listeners[0].setsockopt(socket.SOL_SOCKET, 68, 0)")  # SO_DETACH_REUSEPORT_BPF
-                while "steering_restored" not in {e["kind"] for e in s.events.seen[mark:]}:
+
+                def is_back():
                     self.assertEqual(puppet.ask(self.port), 1)
+                    return "steering_restored" in {e["kind"] for e in s.events.seen[mark:]}
+
+                harness.poll_until(is_back, "the program to be back")
 
     def test_a_successor_can_roll_back_to_what_was_rolled_back_to(self):
         self.manager = Manager(self)
@@ -148,10 +152,10 @@ class Store(puppet.TestCase):
 
     def test_what_a_service_asks_of_its_watchdog_is_remembered(self):
         self.manager = Manager(self)
-        s = harness.Supervisor(self, self.puppets(service='watchdog = "2s"'), environment=self.manager.environment())
+        s = harness.Supervisor(self, self.puppets(service='watchdog = "5s"'), environment=self.manager.environment())
         self.tell("notify('WATCHDOG=1', 'WATCHDOG_USEC=60000000')")
         self.die_and_come_back(s)
-        s.write(self.puppets("time.sleep(3)"))  # longer than the dog would wait
+        s.write(self.puppets("time.sleep(6)"))  # longer than the dog would wait
         s.upgrade("promoted", until="serving")
         self.assertNotIn("watchdog", s.log_text())
 

@@ -426,7 +426,7 @@ if os.environ["HANDOFF_INCARNATION"] != "1":
         finally:
             open({self.path("told")!r}, "w").close()
 """
-        s = harness.Supervisor(self, self.puppets("told = notify" + code, rest=puppet.BRISK + '[ready]\ntimeout = "2s"\n'))
+        s = harness.Supervisor(self, self.puppets("told = notify" + code))
         mark = s.events.mark()
         os.kill(s.pids()[0], signal.SIGKILL)
         s.events.wait("instance_started", since=mark)
