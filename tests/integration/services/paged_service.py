@@ -6,7 +6,6 @@ to $PAGED/swallowed.
 """
 
 import os
-import signal
 import socket
 import threading
 
@@ -45,6 +44,6 @@ class Handler(quiet_http.Handler):
 
 
 server = quiet_http.Server(Handler, socket.socket(fileno=3))
-signal.signal(signal.SIGTERM, lambda *_: leaving.set())
 quiet_http.be_ready()
-leaving.wait()
+quiet_http.wait_to_leave()
+leaving.set()

@@ -6,7 +6,6 @@ speaks TLS where $PROBED/key.pem exists, and says READY=1 unless its argument is
 """
 
 import os
-import signal
 import socket
 import ssl
 import sys
@@ -58,11 +57,9 @@ def serve(listener):
 
 
 servers = [serve(socket.socket(fileno=3 + n)) for n in range(int(os.environ["LISTEN_FDS"]))]
-leaving = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: leaving.set())
 if sys.argv[1:] != ["silent"]:
     quiet_http.be_ready()
-leaving.wait()
+quiet_http.wait_to_leave()
 for server in servers:
     server.shutdown()  # no more are accepted; those that were are answered
 for thread in threading.enumerate():

@@ -2,8 +2,13 @@
 
 import http.server
 import os
+import signal
 import socket
 import threading
+
+# A handler that ends a wait can run while the main thread holds the lock of that very wait, and then waits for it
+# itself. So SIGTERM is waited for in wait_to_leave(), and the threads inherit that it is blocked.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -37,3 +42,7 @@ def tell(path, text):
 def be_ready():
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+
+
+def wait_to_leave():
+    signal.sigwait({signal.SIGTERM})
