@@ -74,17 +74,16 @@ engine::consequences engine::handle_queue() {
   while (!queue_.empty()) {
     event next{ports_.clock.now(), std::move(queue_.front())};
     queue_.pop_front();
-    transition t = step(std::move(state_), next);
-    state_ = std::move(t.next);
-    of.changed = of.changed || !t.actions.empty() || !t.answers.empty() || is_silent_change(next.what) ||
-                 (!t.facts.empty() && !is_found_again(next.what));
-    for (auto& a : t.actions)
+    outcome done = step(state_, next);
+    of.changed = of.changed || !done.actions.empty() || !done.answers.empty() ||
+                 is_silent_change(next.what) || (!done.facts.empty() && !is_found_again(next.what));
+    for (auto& a : done.actions)
       if (leaver(a) || is_launch(a) || is_command(a))
         of.later.push_back(std::move(a));
       else if (!takes_back(a, of.later))
         perform(a);
-    std::ranges::move(t.answers, std::back_inserter(of.answers));
-    std::ranges::move(t.facts, std::back_inserter(of.facts));
+    std::ranges::move(done.answers, std::back_inserter(of.answers));
+    std::ranges::move(done.facts, std::back_inserter(of.facts));
   }
   return of;
 }

@@ -71,9 +71,9 @@ void move_traffic(turn& t) {
 
 }  // namespace
 
-transition step(state s, event const& e) {
-  transition out{.next = std::move(s), .actions = {}, .facts = {}, .answers = {}};
-  turn t{e.at, out.next, out.actions, out.facts, out.answers};
+outcome step(state& s, event const& e) {
+  outcome out;
+  turn t{e.at, s, out.actions, out.facts, out.answers};
   std::visit([&](auto const& happened) { on(t, happened); }, e.what);
   settle(t);
   move_traffic(t);

@@ -1,5 +1,5 @@
-// The supervisor's mind: a pure function from what is and what happened to what is next and what is to be
-// done.
+// The supervisor's mind: what is and what happened decide what is next and what is to be done, and nothing
+// else does.
 //
 //   trigger ─► waiting for room ─► preparing ─► plan[0] ─► … ─► plan[n] ─► promoted: candidate becomes live,
 //                    │                 │           │               │         old live drains
@@ -20,13 +20,12 @@
 
 namespace handoff {
 
-struct transition {
-  state next;
+struct outcome {
   std::vector<action> actions;  // to be performed in this order
   std::vector<fact> facts;
   std::vector<answer> answers;
 };
 
-transition step(state, event const&);
+outcome step(state&, event const&);  // the state becomes the next one
 
 }  // namespace handoff
