@@ -105,7 +105,10 @@ void world::succeed(bool predecessor_died, std::vector<instance_id> const& parti
 
 // A doomed supervisor dies between writing and doing.
 void world::keep(state const& s, std::vector<fact> const&, std::vector<instance_id> const& parting) {
-  kept_ = std::make_shared<state const>(s);
+  if (kept_.use_count() == 1)
+    *kept_ = s;  // what it has allocated serves again
+  else
+    kept_ = std::make_shared<state>(s);
   if (!std::exchange(doomed_, false)) return;
   dead_ = true;
   parting_ = parting;

@@ -220,7 +220,7 @@ class world final : launcher, release_store, command_runner, traffic, alarm_cloc
   bool doomed_ = false;        // the supervisor dies with its next writing
   bool dead_ = false;
   std::vector<instance_id> parting_;
-  std::shared_ptr<state const> kept_;            // what a successor of one that dies knows
+  std::shared_ptr<state> kept_;                  // what a successor of one that dies knows
   std::set<instance_id> never_launched_;         // since it died
   std::map<generation_number, double> counted_;  // by metrics
   std::map<rollout_number, rollout_record> rollouts_;
