@@ -53,7 +53,7 @@ def run(contestant, upgrades, load_options, interval=None, finish=False, look=No
 
     `interval` is the time between two triggers, by default what the contestant needs. With `finish` the load ends
     by itself, when it has sent all its requests. `look` is called just before each trigger, `arrange` with the load's
-    pid at the start and after each window.
+    pid at the start.
     """
     interval = interval or contestant.window + contestant.pause
     before = contestant.version
@@ -74,8 +74,6 @@ def run(contestant, upgrades, load_options, interval=None, finish=False, look=No
             contestant.trigger()
             triggers[contestant.version] = began
             time.sleep(max(contestant.window - (time.monotonic_ns() - began) / 1e9, 0))
-            if arrange:
-                arrange(load.process.pid)
             load.mark("between")
             time.sleep(max(next_at - time.monotonic(), 0))
         if finish:

@@ -1,6 +1,18 @@
 """The rows of the benchmark, by name, in the order of the table."""
 
-from rows import bad_releases, footprint, latency, launching, load, peers, scale, steering, succession, throughput
+from rows import (
+    bad_releases,
+    footprint,
+    latency,
+    launching,
+    load,
+    peers,
+    scale,
+    simulator,
+    steering,
+    succession,
+    throughput,
+)
 
 ROWS = {
     "full-load": load.full_load,
@@ -23,4 +35,5 @@ ROWS = {
     "generations": steering.generations,
     "give-back": steering.give_back,
     "succession": succession.succession,
+    "simulator": simulator.lives,
 }
