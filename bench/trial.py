@@ -62,8 +62,8 @@ def run(contestant, upgrades, load_options, interval=None, finish=False, look=No
     with harness.Load(contestant.address, *options) as load:
         if arrange:
             arrange(load.process.pid)
+        time.sleep(max(contestant.pause, 0.3))  # how a load begins is no one's steady latency
         load.mark("between")
-        time.sleep(max(contestant.pause, 0.3))
         next_at = time.monotonic()
         for _ in range(upgrades):
             next_at = max(next_at, time.monotonic()) + interval
