@@ -45,8 +45,19 @@ void run_hook_aside(turn& t, hook at, generation_number g, rollout_number r) {
 }
 
 void cancel(turn& t, command_number number) {
-  bool in_flight = std::erase_if(t.s.commands, [&](auto const& c) { return c.number == number; }) > 0;
-  if (in_flight) t.perform(act::cancel_command{number});
+  auto found = std::ranges::find_if(t.s.commands, [&](auto const& c) { return c.number == number; });
+  if (found == t.s.commands.end()) return;
+  generation_number of = found->generation;
+  t.s.commands.erase(found);
+  t.perform(act::cancel_command{number});
+  forget_if_unneeded(t, of);
+}
+
+// A release goes when its generation is gone, nobody would go back to it, and no hook runs as it says.
+void forget_if_unneeded(turn& t, generation_number g) {
+  bool runs_as_it_says = std::ranges::any_of(t.s.commands, [&](auto const& c) { return c.generation == g; });
+  if (g == no_generation || g == t.s.previous || t.s.find(g) != nullptr || runs_as_it_says) return;
+  t.perform(act::forget{g});
 }
 
 void expire_commands(turn& t) {
@@ -65,6 +76,7 @@ void on(turn& t, command_finished const& e) {
   command done = *found;
   t.s.commands.erase(found);
   finished(t, done, e.failure, e.numbers);
+  forget_if_unneeded(t, done.generation);
 }
 
 }  // namespace handoff

@@ -268,9 +268,9 @@ bool remove_gone(turn& t) {
   t.s.generations.erase(found);
   if (gone.policy.steered) t.perform(act::remove_slots{gone.number});
   t.tell({.kind = fact_kind::gone, .rollout = gone.dismissed_by, .generation = gone.number});
-  if (gone.number != t.s.previous) t.perform(act::forget{gone.number});
   if (gone.served && t.s.lifecycle == lifecycle::running)
     run_hook_aside(t, hook::drained, gone.number, gone.dismissed_by);
+  forget_if_unneeded(t, gone.number);
   if (gone.dismissed_by != rollout_number{}) tell_settled(t, gone.dismissed_by);
   return true;
 }

@@ -139,11 +139,7 @@ void keep_warm(turn& t, generation& old, duration time) {
 }
 
 // As what a rollback goes to.
-void keep_instead(turn& t, generation_number old) {
-  generation_number no_longer_kept = std::exchange(t.s.previous, old);
-  bool gone = no_longer_kept != no_generation && t.s.find(no_longer_kept) == nullptr;
-  if (gone) t.perform(act::forget{no_longer_kept});
-}
+void keep_instead(turn& t, generation_number old) { forget_if_unneeded(t, std::exchange(t.s.previous, old)); }
 
 // The candidate is live; what was live becomes what a rollback goes to, unless it is the same once more.
 void promote(turn& t, rollout& r) {

@@ -53,6 +53,7 @@ void on(turn&, traffic_settled const&);
 command_number run(turn&, command, duration timeout);
 void run_hook_aside(turn&, hook, generation_number, rollout_number);  // nobody waits for it
 void cancel(turn&, command_number);
+void forget_if_unneeded(turn&, generation_number);  // its release
 void expire_commands(turn&);
 void on(turn&, command_finished const&);
 

@@ -125,6 +125,20 @@ class Restarts(puppet.TestCase):
         s.upgrade()
         self.assertNotIn("diverged", str(s.status()["notes"]))
 
+    def test_a_file_with_another_address_has_diverged_and_one_that_is_being_begun_has_not(self):
+        s = harness.Supervisor(self, self.puppets())
+        elsewhere = [f"127.0.0.1:{harness.free_port()}"]
+        s.write(self.puppets(addresses=elsewhere, rest=BAKE.format("1h")))
+        s.events.wait("serving", rollout=s.call("Upgrade")["rollout"])
+        self.assertNotIn("diverged", str(s.status()["notes"]))
+        s.call("Promote")
+        s.events.wait("settled")
+        back = s.call("Rollback")["rollout"]
+        s.events.wait("serving", rollout=back)
+        s.call("Promote")
+        s.events.wait("settled", rollout=back)
+        self.assertIn("has diverged from what serves, generation 3", str(s.status()["notes"]))
+
     def test_an_executable_overwritten_in_place_is_said_to_be_lost(self):
         program = self.install("program")
         s = harness.Supervisor(self, puppet.configuration(
@@ -273,6 +287,23 @@ class Gates(puppet.TestCase):
         self.assertEqual(self.read("named.said").split(), ["daemon", "daemon"])
         self.assertEqual(self.read("unnamed.said").split(), ["nobody", "nogroup"])
         self.assertEqual(s.stop(), 0)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root may run a service as somebody else")
+    def test_the_failed_hook_of_a_release_that_is_gone_runs_as_that_release_says(self):
+        os.chmod(self.directory, 0o777)
+        hook = self.script("failed", f"id -un > {self.path('said.new')}; mv {self.path('said.new')} {self.path('said')}")
+        s = harness.Supervisor(self, self.demos())
+        s.write(self.puppets("sys.exit(1)", service='user = "nobody"', rest=f'{puppet.BRISK}[hooks]\nfailed = ["{hook}"]\n'))
+        s.upgrade("rolled_back", until=None)
+        harness.poll_until(lambda: os.path.exists(self.path("said")), "the failed hook")
+        self.assertEqual(self.read("said").strip(), "nobody")
+        harness.poll_until(lambda: [g["number"] for g in s.status()["generations"]] == [1], "the candidate to be gone")
+
+    def test_the_failed_hook_of_a_first_start_that_fails_runs(self):
+        s = harness.Supervisor(self, self.puppets("sys.exit(1)", rest=self.hooks()), start=False)
+        s.start(until="rolled_back")
+        harness.poll_until(lambda: os.path.exists(self.path("hooks")) and "failed failed web 1 1" in self.told(),
+                           "the failed hook")
 
     def test_a_missing_hook_is_a_failed_hook(self):
         s = harness.Supervisor(self, self.demos())

@@ -142,6 +142,8 @@ void world::prepare(act::prepare const& a) {
 void world::forget(generation_number n) {
   release* r = find(n);
   expect(r != nullptr && r->kept, "7: a release is forgotten once");
+  expect(std::ranges::none_of(commands_, [&](auto const& c) { return c.generation == n; }),
+         "7: a release outlives its commands");
   generation const* live =
       engine_.current().with_role(role::live);  // live_ waits for the verdict, which is told late
   expect(live == nullptr || n != live->number || stop_asked_, "4: live's release is kept");
@@ -155,6 +157,8 @@ void world::run(command const& c) {
   expect(std::ranges::any_of(commands_, is_it) == again, "7: only a command that was lost is run again");
   expect(kept_ && std::ranges::any_of(kept_->commands, is_it),
          "7: a command that runs is known to a successor");
+  release const* r = find(c.generation);
+  expect(c.generation == no_generation || (r != nullptr && r->kept), "7: a command runs as its release says");
   if (!again) commands_.push_back(c);
 }
 

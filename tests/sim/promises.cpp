@@ -96,7 +96,9 @@ void world::check_promises() {
   check_processes();
   check_traffic();
   for (auto const& r : releases_) {
-    bool wanted = s.find(r.number) != nullptr || r.number == s.previous;
+    bool has_command =
+        std::ranges::any_of(s.commands, [&](auto const& c) { return c.generation == r.number; });
+    bool wanted = s.find(r.number) != nullptr || r.number == s.previous || has_command;
     expect(r.kept == wanted, "7: releases are kept while they are wanted, no longer");
   }
   expect(s.commands.size() == commands_.size() && lost_.empty(), "7: no command is forgotten");
