@@ -51,7 +51,8 @@ void look(turn& t, rollout& r, std::size_t n) {
     return;
   }
   progress.last = judge(policy, progress.candidate, progress.live, chances(r, policy));
-  if (progress.last.is == judgement::fail) roll_back(t, named(policy, progress.last.why));
+  bool decides = !r.gate_skipped;  // else somebody has promoted it, and it leaves the step when it can
+  if (progress.last.is == judgement::fail && decides) roll_back(t, named(policy, progress.last.why));
 }
 
 }  // namespace

@@ -133,6 +133,7 @@ void on(turn& t, promote_requested const& e) {
     return t.reply(e.request, std::unexpected(is_at(r) + "; there is no hold to end"));
   if (std::exchange(r.paused, false)) t.tell({.kind = fact_kind::resumed, .rollout = r.number});
   if (holding) r.held = r.gate_skipped = true;
+  r.gate_until.reset();
   r.skips_holds = r.skips_holds || e.full;
   t.reply(e.request, r.number);
 }

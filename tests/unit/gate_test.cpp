@@ -212,3 +212,22 @@ TEST_CASE("a reading that is no use is told from one that is") {
   CHECK(why_unusable(metric_kind::flow, {2}).empty());
   CHECK_FALSE(why_unusable(metric_kind::flow, {1, 2}).empty());
 }
+
+TEST_CASE("a promoted step is not ended by the metric that was skipped, though its candidate restarts") {
+  constexpr instant now{duration(100'000)};
+  state s;
+  s.generations = {{.number = generation_number{1}, .role = role::live},
+                   {.number = generation_number{2}, .role = role::candidate}};
+  s.generations[1].instances = {{.id = {generation_number{2}, 1, 1}, .phase = instance_phase::queued}};
+  s.generations[1].instances[0].until = now + duration(60'000);
+  s.rollout = holding(against_bound(0.1), weight{500}, weight{500});
+  s.rollout->candidate = generation_number{2};
+  s.rollout->hold_until = now - duration(1'000);
+  s.rollout->gate_until = now + duration(1'000);
+  s.rollout->held = true;
+
+  step(s, {now, promote_requested{.request = request_number{1}}});
+  step(s, {now + duration(2'000), time_passed{}});
+  REQUIRE(s.rollout);
+  CHECK(s.with_role(role::candidate) != nullptr);
+}
