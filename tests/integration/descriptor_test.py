@@ -133,7 +133,13 @@ no-new-privileges = true
             os.chmod(f.name, 0o600)
         os.remove(logs + "/log")
         os.symlink(target, logs + "/log")
-        self.assertIn("through a symbolic link we do not", s.upgrade("rolled_back")["reason"])
+        self.assertIn("through a link we do not", s.upgrade("rolled_back")["reason"])
+        self.assertEqual(self.read("target"), "")
+        # A hard link as little.
+        os.chmod(logs, 0o555)
+        os.remove(logs + "/log")
+        os.link(target, logs + "/log")
+        self.assertIn("through a link we do not", s.upgrade("rolled_back")["reason"])
         self.assertEqual(self.read("target"), "")
         # Where only root may write it is root's.
         os.remove(logs + "/log")
@@ -141,6 +147,31 @@ no-new-privileges = true
         s.upgrade()
         self.assertEqual(self.read("logs/log"), "first")
         self.assertEqual(os.stat(logs + "/log").st_uid, 0)
+
+    def test_an_output_file_is_opened_with_the_groups_of_the_service_and_not_with_ours(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to give files away")
+        logs, ours = self.path("logs"), os.getgroups()
+        games, audio = grp.getgrnam("games").gr_gid, grp.getgrnam("audio").gr_gid
+        self.addCleanup(os.setgroups, ours)
+        os.setgroups([games])  # what is started now is in it as well
+        for name, group in (("theirs", audio), ("games", games)):
+            os.makedirs(f"{logs}/{name}")
+            os.chown(f"{logs}/{name}", 0, group)
+            os.chmod(f"{logs}/{name}", 0o775)
+            os.symlink(f"{logs}/{name}", f"{logs}/to-{name}")
+
+        def logged(where):
+            service = f'user = "nobody"\nsupplementary-groups = ["audio"]\noutput = "file:{logs}/to-{where}/log"'
+            return self.puppets("os.write(1, b'heard')", service=service)
+
+        s = harness.Supervisor(self, logged("theirs"))
+        self.assertEqual(self.read("logs/theirs/log"), "heard")
+        self.assertEqual(os.stat(logs + "/theirs/log").st_uid, harness.NOBODY)
+        s.write(logged("games"))
+        self.assertIn("through a link we do not", s.upgrade("rolled_back")["reason"])
+        with open(f"/proc/{s.process.pid}/status") as f:
+            self.assertIn(f"Groups:\t{games} \n", f.read(), "and has its own again")
 
     def test_it_leads_a_session_of_its_own_with_no_signal_blocked_or_ignored(self):
         found = self.dump()
