@@ -95,6 +95,10 @@ result<std::unique_ptr<listener_table>> listener_table::create(loop& on, post to
 
 // ---- opening and closing
 
+bool listener_table::is_at(std::size_t listener, listener_settings const& wanted) const {
+  return same_door(entries_.at(listener).way_in.settings(), wanted);
+}
+
 listener_table::entry* listener_table::find(listener_settings const& wanted) {
   auto found = std::ranges::find_if(
       entries_, [&](auto const& e) { return same_door(e.second.way_in.settings(), wanted); });

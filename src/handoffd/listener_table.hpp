@@ -86,6 +86,7 @@ class listener_table final : public traffic {
 
   int fd(std::size_t listener, generation_number g) const { return entries_.at(listener).way_in.fd(g); }
   std::string name(std::size_t listener) const;
+  bool is_at(std::size_t listener, listener_settings const&) const;  // the same address, and kind of socket
   std::vector<observed_listener> observe() const;
 
   // Whether that is counted there for each generation.

@@ -198,9 +198,10 @@ std::map<generation_number, observed_generation> release_book::observe() const {
 }
 
 bool release_book::has_diverged(release const& r) const {
-  return r.service != current_.service ||
-         !std::ranges::equal(r.listeners, current_.listeners, {}, &named_listener::name,
-                             &listener_settings::name);
+  auto is_it = [&](named_listener const& has, listener_settings const& says) {
+    return has.name == says.name && listeners_.is_at(has.listener, says);
+  };
+  return r.service != current_.service || !std::ranges::equal(r.listeners, current_.listeners, is_it);
 }
 
 std::vector<std::string> release_book::notes(std::optional<generation_number> live) const {

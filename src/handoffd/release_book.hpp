@@ -56,7 +56,8 @@ class release_book final : public release_store {
   release const* find(generation_number) const;
   settings const& current() const { return current_; }
   std::map<generation_number, observed_generation> observe() const;
-  // What an operator should know about the files behind the releases, while `live` serves.
+  // What an operator should know about the files behind the releases; and whether the operator's is that of
+  // `live`.
   std::vector<std::string> notes(std::optional<generation_number> live) const;
 
  private:

@@ -307,14 +307,16 @@ json supervisor::parts::status() {
   seen.generations = releases->observe();
   seen.listeners = listeners->observe();
   seen.stray_notifications = instances->stray_notifications();
+  auto const& r = mind->current().rollout;
+  bool begins_what_the_file_says = r && r->source == no_generation;
   generation const* live = mind->current().with_role(role::live);
-  seen.notes = releases->notes(live ? std::optional(live->number) : std::nullopt);
+  bool may_diverge = live != nullptr && !begins_what_the_file_says;
+  seen.notes = releases->notes(may_diverge ? std::optional(live->number) : std::nullopt);
   if (becoming && !becoming->waits_for.empty())
     seen.notes.push_back("to become the handoffd that is installed waits for a moment without " +
                          becoming->waits_for);
   for (auto const& trouble : {memory->shortage(), memory->failure()})
     if (!trouble.empty()) seen.notes.push_back(trouble);
-  auto const& r = mind->current().rollout;
   if (r && r->number == experiment) seen.before_experiment = before_experiment;
   return status_record(mind->current(), seen, tells->past().last(), loop::now());
 }
