@@ -1,7 +1,6 @@
 #include "output_file.hpp"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/openat2.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>

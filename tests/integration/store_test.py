@@ -43,7 +43,10 @@ class Store(puppet.TestCase):
 
     def settle(self, s):
         """Until the store has exactly what the memory names. What cannot be sent at once is sent later."""
+        # Twice: in one turn of its loop it may answer first and hear what a service said before after that.
         s.status()
+        s.status()
+
         def differs():
             return set(self.manager.names()) ^ (self.manager.remembered() | {"handoff.memory"})
 
