@@ -53,7 +53,13 @@ class Workbench:
         """A handoffd with this command, by default with one listener."""
         listener = f'[[listener]]\nname = "http"\naddress = "{address}"\n' if address else ""
         words = ", ".join(f'"{word}"' for word in command)
-        return harness.Supervisor(self, f"command = [{words}]\n{extra}\n{listener}")
+        return self.supervise(f"command = [{words}]\n{extra}\n{listener}")
+
+    def supervise(self, configuration):
+        """A handoffd with this configuration, its runtime directory in memory, as /run is (file-hierarchy(7))."""
+        runtime = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="handoff-bench-", dir="/dev/shm"))
+        os.chmod(runtime, 0o755)
+        return harness.Supervisor(self, configuration, runtime=runtime)
 
     # What the harness asks of a test case.
 

@@ -42,7 +42,7 @@ def bad_releases(bench):
     rounds = bench.pick(10, 2)
     for name, (options, why) in BAD.items():
         address = f"127.0.0.1:{harness.free_port()}"
-        s = harness.Supervisor(bench, configuration(address))
+        s = bench.supervise(configuration(address))
         bad, good, kept = [], [], 0
         with harness.Load(address, *trial.ORDINARY) as load:
             for _ in range(rounds):

@@ -173,19 +173,20 @@ class Events:
 
 
 class Supervisor:
-    """A handoffd of its own in a directory of its own."""
+    """A handoffd of its own in a directory of its own; `runtime` may lie elsewhere."""
 
-    def __init__(self, test, configuration, name="web", environment=None, wrapper=(), start=True):
+    def __init__(self, test, configuration, name="web", environment=None, wrapper=(), start=True, runtime=None):
         self.test = test
         self.name = name
         self.directory = tempfile.mkdtemp(prefix="handoff-test-")
         os.chmod(self.directory, 0o755)
         self.configuration = os.path.join(self.directory, name + ".toml")
         self.log = os.path.join(self.directory, "log")
-        self.socket = os.path.join(self.directory, "run", name + ".sock")
+        self.runtime = runtime or os.path.join(self.directory, "run")
+        self.socket = os.path.join(self.runtime, name + ".sock")
         self.environment = {
             **os.environ,
-            "HANDOFF_RUNTIME_DIR": os.path.join(self.directory, "run"),
+            "HANDOFF_RUNTIME_DIR": self.runtime,
             "HANDOFF_STATE_DIR": os.path.join(self.directory, "state"),
             "HANDOFF_EXEC": HANDOFF_EXEC,
             "HANDOFF_PROBE": HANDOFF_PROBE,
@@ -302,7 +303,7 @@ class Supervisor:
 
     def left_behind(self):
         """The services that were started here and run, whoever started them."""
-        mark = f"NOTIFY_SOCKET={self.directory}/".encode()
+        mark = f"NOTIFY_SOCKET={self.runtime}/".encode()
         return [pid for pid in processes() if mark in environment_of(pid)]
 
     def stop(self):
