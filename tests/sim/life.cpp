@@ -85,7 +85,7 @@ rules random_rules(dice& d) {
   r.crowds = d.one_in(6);
   r.dooms = true;
   r.grows = d.one_in(4);
-  r.writes = d.one_in(256);
+  r.writes = d.one_in(1024);
   return r;
 }
 

@@ -56,7 +56,7 @@ void world::start() {
   check_promises();
 }
 
-// Costs as much as the rest of a life, so that few lives do it.
+// Costs as much as ten lives, so that few do it.
 state world::through_bytes(state const& s) {
   snapshot written{.state = s};
   for (auto const& r : releases_) written.releases.push_back({.number = r.number});
