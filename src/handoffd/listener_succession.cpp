@@ -6,6 +6,7 @@
 #include <handoffd/manifest.hpp>
 
 #include <algorithm>
+#include <cstdint>
 
 namespace handoff {
 
@@ -13,8 +14,7 @@ namespace {
 
 // By its cookie, since a slot may change its owner and an anchor its socket. Where the kernel does not tell
 // that, at least two that are open now have two names.
-descriptor_name add_socket(manifest& to, std::string const& listener, int fd) {
-  auto const cookie = cookie_of(fd);
+descriptor_name add_socket(manifest& to, std::string const& listener, int fd, std::uint64_t cookie) {
   std::string const which = cookie != 0 ? std::to_string(cookie) : "0." + std::to_string(fd);
   return to.add(listener + ".socket." + which, fd);
 }
@@ -24,13 +24,15 @@ void keep_group(steered_listener const& group, std::string const& name, kept_lis
   to.steered = true;
   to.classic = group.method() == steering_method::classic;
   to.order = seen.order;
-  if (seen.anchor) to.anchor = add_socket(with, name, *seen.anchor);
+  if (seen.anchor) to.anchor = add_socket(with, name, *seen.anchor, cookie_of(*seen.anchor));
   for (std::size_t i = 0; i < seen.program.size(); ++i)
     to.program.push_back(with.add(
         name + ".program." + std::to_string(seen.program_id) + "." + std::to_string(i), seen.program[i]));
-  for (auto const& s : seen.slots)
+  for (auto const& s : seen.slots) {
+    auto const cookie = cookie_of(s.socket);
     to.slots.push_back(
-        {s.index, s.owner, s.shut, s.retired, add_socket(with, name, s.socket), cookie_of(s.socket)});
+        {s.index, s.owner, s.shut, s.retired, add_socket(with, name, s.socket, cookie), cookie});
+  }
 }
 
 inherited_group take_group(kept_listener const& kept, inherited_descriptors& from) {
@@ -82,8 +84,8 @@ void listener_table::keep(kept_listeners& to, manifest& with) const {
     kept.reopened = e.reopened;
     std::string name = "listener." + std::to_string(number);
     if (auto const* shared = e.way_in.shared()) {
-      kept.socket = add_socket(with, name, shared->fd());
       kept.cookie = cookie_of(shared->fd());
+      kept.socket = add_socket(with, name, shared->fd(), kept.cookie);
     } else {
       keep_group(*e.way_in.steered(), name, kept, with);
     }

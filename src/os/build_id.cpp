@@ -8,7 +8,6 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -24,13 +23,6 @@ constexpr std::size_t longest_build_id = 64;  // bytes; a SHA-1 has 20
 bool read_exactly(int file, std::span<std::byte> room, ElfW(Off) offset) {
   return ::pread(file, room.data(), room.size(), static_cast<off_t>(offset)) ==
          static_cast<ssize_t>(room.size());
-}
-
-template <class Record>
-std::optional<Record> read_record(int file, ElfW(Off) offset) {
-  Record record;
-  if (!read_exactly(file, std::as_writable_bytes(std::span(&record, 1)), offset)) return std::nullopt;
-  return record;
 }
 
 std::string to_hexadecimal(std::span<std::byte const> bytes) {
@@ -69,17 +61,17 @@ std::string find_in_notes(std::span<std::byte const> notes) {
 }  // namespace
 
 std::string read_build_id(int file) {
-  auto header = read_record<ElfW(Ehdr)>(file, 0);
+  ElfW(Ehdr) header;
   constexpr int native_class = sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32;
-  if (!header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) return {};
-  if (header->e_ident[EI_CLASS] != native_class || header->e_phentsize != sizeof(ElfW(Phdr))) return {};
-  std::size_t count = std::min<std::size_t>(header->e_phnum, most_program_headers);
-  for (std::size_t i = 0; i < count; ++i) {
-    auto segment = read_record<ElfW(Phdr)>(file, header->e_phoff + i * sizeof(ElfW(Phdr)));
-    if (!segment) return {};
-    if (segment->p_type != PT_NOTE || segment->p_filesz > most_notes) continue;
-    std::vector<std::byte> notes(static_cast<std::size_t>(segment->p_filesz));
-    if (!read_exactly(file, notes, segment->p_offset)) continue;
+  if (!read_exactly(file, std::as_writable_bytes(std::span(&header, 1)), 0)) return {};
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return {};
+  if (header.e_ident[EI_CLASS] != native_class || header.e_phentsize != sizeof(ElfW(Phdr))) return {};
+  std::vector<ElfW(Phdr)> segments(std::min<std::size_t>(header.e_phnum, most_program_headers));
+  if (!read_exactly(file, std::as_writable_bytes(std::span(segments)), header.e_phoff)) return {};
+  for (auto const& segment : segments) {
+    if (segment.p_type != PT_NOTE || segment.p_filesz > most_notes) continue;
+    std::vector<std::byte> notes(static_cast<std::size_t>(segment.p_filesz));
+    if (!read_exactly(file, notes, segment.p_offset)) continue;
     if (auto found = find_in_notes(notes); !found.empty()) return found;
   }
   return {};
