@@ -34,6 +34,13 @@ class Trial:
         self.during, self.between = other.during, other.between
         return self
 
+    @classmethod
+    def sum_of(cls, trials):
+        total = cls()
+        for one in trials:
+            total.merge(one)
+        return total
+
     def lost(self):
         kinds = ", ".join(f"{n} {kind}" for kind, n in self.failures.items() if n)
         return f"{self.failed} failed of {self.total:,}" + (f" ({kinds})" if kinds else "")
@@ -46,6 +53,22 @@ class Trial:
 
     def tail_ratio(self, which="p99"):
         return self.during[which] / self.between[which]
+
+
+def tails(trials, which="p99"):
+    """What they are in the middle: the percentile in the windows and between, and the ratio of these two."""
+    during, between = (median(seen[which] for seen in seens)
+                       for seens in ([t.during for t in trials], [t.between for t in trials]))
+    return f"{during:.2f} / {between:.2f} ms", median(t.tail_ratio(which) for t in trials)
+
+
+def in_turns(pair, turns, turn):
+    """The trials of each of two contestants: what else the machine does meets both."""
+    seen = [], []
+    for _ in range(turns):
+        for one, trials in zip(pair, seen, strict=True):
+            trials.append(turn(one))
+    return seen
 
 
 def run(contestant, upgrades, load_options, interval=None, finish=False, look=None, arrange=None):

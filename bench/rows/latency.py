@@ -12,14 +12,11 @@ def switch(bench, sharing):
     pair = contestants.Ours(bench, sharing=sharing), contestants.Floor(bench)
     for one in pair:
         one.start()
-    seen = trial.Trial(), trial.Trial()
-    # In turns, so that what else the machine does meets both.
-    for _ in range(bench.pick(8, 4)):
-        for one, sum_of in zip(pair, seen, strict=True):
-            sum_of.merge(trial.run(one, bench.pick(10, 5), trial.ORDINARY, interval=0.2))
+    turns, upgrades = bench.pick((8, 10), (4, 5))
+    seen = trial.in_turns(pair, turns, lambda one: trial.run(one, upgrades, trial.ORDINARY, interval=0.2))
     for one in pair:
         one.stop()
-    ours, floor = seen
+    ours, floor = map(trial.Trial.sum_of, seen)
     for what, times, most in (
         (f"first reply of the new version, median of {ours.upgrades} upgrades", (ours.first_new, floor.first_new), 1.5),
         ("last reply of the old version", (ours.last_old, floor.last_old), None),
@@ -37,16 +34,21 @@ def switch(bench, sharing):
 
 
 def slow_start(bench):
-    upgrades = bench.pick(20, 5)
-    results = []
-    for one in (contestants.Ours(bench, ["--start-delay", "500"]), contestants.Floor(bench, ["--start-delay", "500"])):
+    turns, upgrades = bench.pick((5, 4), (2, 3))
+    service = ["--start-delay", "500"]
+    pair = contestants.Ours(bench, service), contestants.Floor(bench, service)
+    for one in pair:
         one.start()
         one.window, one.pause = 0.6, 0.6
-        results.append(trial.run(one, upgrades, trial.ORDINARY))
-    ours, floor = results
-    yield Line(f"service needs 500 ms to start, {upgrades} upgrades: p99 in the 600 ms after a trigger / between",
-               f"{ours.tail()}; {ours.lost()}; {ours.switching()}",
-               f"floor: {floor.tail()}, ratio {floor.tail_ratio():.3g}; {floor.switching()}",
-               ours.tail_ratio(), "0 failed, ≤ 1.5", ours.failed == 0 and ours.tail_ratio() <= 1.5)
-    yield Line("the same: maximum (a stall would be 500 ms)", ours.tail("max"), f"floor: {floor.tail('max')}",
-               ours.tail_ratio("max"), "no stall: ≤ 100 ms", ours.during["max"] <= 100)
+    seen = trial.in_turns(pair, turns, lambda one: trial.run(one, upgrades, trial.ORDINARY))
+    for one in pair:
+        one.stop()
+    ours, floor = map(trial.Trial.sum_of, seen)
+    (mine, over), (least, of_floor) = map(trial.tails, seen)
+    yield Line(f"service needs 500 ms to start, {ours.upgrades} upgrades: p99 in the 600 ms after a trigger / between, "
+               f"medians of {turns} turns", f"{mine}; {ours.lost()}; {ours.switching()}",
+               f"floor: {least}, ratio {of_floor:.3g}; {floor.switching()}", over, "0 failed, ≤ 1.5",
+               ours.failed == 0 and over <= 1.5)
+    longest = [max(t.during["max"] for t in trials) for trials in seen]
+    yield Line("the same: the longest in these windows (a stall would be 500 ms)", f"{longest[0]:.2f} ms",
+               f"floor: {longest[1]:.2f} ms", bar="no stall: ≤ 100 ms", met=longest[0] <= 100)

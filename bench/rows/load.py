@@ -71,13 +71,6 @@ def leave_a_core(contestant):
     return {"arrange": arrange, "look": before_a_trigger}
 
 
-def tails(trials):
-    """What they are in the middle: the p99 in the windows and between, and the ratio of these two."""
-    during, between = (median(seen["p99"] for seen in seens)
-                       for seens in ([t.during for t in trials], [t.between for t in trials]))
-    return f"{during:.2f} / {between:.2f} ms", median(t.tail_ratio() for t in trials)
-
-
 def calm_latency(bench):
     turns, upgrades = bench.pick((10, 10), (3, 6))
     free_for_all = (f"p99 in the 50 ms after a trigger / between, {trial.RATE} requests/s, medians of {turns} turns of "
@@ -86,16 +79,14 @@ def calm_latency(bench):
         pair = contestants.Ours(bench), contestants.Floor(bench)
         for one in pair:
             one.start()
-        seen = [], []
-        for _ in range(turns):
-            for one, trials in zip(pair, seen, strict=True):
-                trials.append(trial.run(one, upgrades, trial.ORDINARY, interval=0.25, **arrangement(one)))
+        seen = trial.in_turns(pair, turns, lambda one, how=arrangement: trial.run(one, upgrades, trial.ORDINARY,
+                                                                                  interval=0.25, **how(one)))
         for one in pair:
             one.stop()
-        (mine, over), (least, of_floor) = map(tails, seen)
-        failed, total = sum(t.failed for t in seen[0]), sum(t.total for t in seen[0])
+        (mine, over), (least, of_floor) = map(trial.tails, seen)
         bar = {"bar": "≤ 1.5", "met": at_most(over, 1.5)} if arrangement is leave_a_core else {}
-        yield Line(what, f"{mine}; {failed} failed of {total:,}", f"floor: {least}, ratio {of_floor:.3g}", over, **bar)
+        yield Line(what, f"{mine}; {trial.Trial.sum_of(seen[0]).lost()}", f"floor: {least}, ratio {of_floor:.3g}", over,
+                   **bar)
 
 
 @steered.both
