@@ -23,22 +23,19 @@ class Trial:
     between: dict = dataclasses.field(default_factory=dict)
     failures: dict = dataclasses.field(default_factory=dict)
 
-    def merge(self, other):
-        """Adds another trial; percentiles cannot be added, those of the later trial stay."""
-        self.upgrades += other.upgrades
-        self.total += other.total
-        self.failed += other.failed
-        self.unsent += other.unsent
-        self.first_new += other.first_new
-        self.last_old += other.last_old
-        self.during, self.between = other.during, other.between
-        return self
-
     @classmethod
     def sum_of(cls, trials):
+        """Their counts and times together; for the percentiles, which cannot be added, see tails()."""
         total = cls()
         for one in trials:
-            total.merge(one)
+            total.upgrades += one.upgrades
+            total.total += one.total
+            total.failed += one.failed
+            total.unsent += one.unsent
+            total.first_new += one.first_new
+            total.last_old += one.last_old
+            for kind, count in one.failures.items():
+                total.failures[kind] = total.failures.get(kind, 0) + count
         return total
 
     def lost(self):
@@ -48,18 +45,18 @@ class Trial:
     def switching(self):
         return f"first new {median(self.first_new):.2f} ms, last old {median(self.last_old):.2f} ms"
 
-    def tail(self, which="p99"):
-        return f"{self.during[which]:.2f} / {self.between[which]:.2f} ms"
+    def tail(self):
+        return f"{self.during['p99']:.2f} / {self.between['p99']:.2f} ms"
 
-    def tail_ratio(self, which="p99"):
-        return self.during[which] / self.between[which]
+    def tail_ratio(self):
+        return self.during["p99"] / self.between["p99"]
 
 
-def tails(trials, which="p99"):
-    """What they are in the middle: the percentile in the windows and between, and the ratio of these two."""
-    during, between = (median(seen[which] for seen in seens)
+def tails(trials):
+    """What they are in the middle: the p99 in the windows and between, and the ratio of these two."""
+    during, between = (median(seen["p99"] for seen in seens)
                        for seens in ([t.during for t in trials], [t.between for t in trials]))
-    return f"{during:.2f} / {between:.2f} ms", median(t.tail_ratio(which) for t in trials)
+    return f"{during:.2f} / {between:.2f} ms", median(t.tail_ratio() for t in trials)
 
 
 def in_turns(pair, turns, turn):
