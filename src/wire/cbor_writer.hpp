@@ -2,8 +2,6 @@
 // values, or pairs of a name and a value, as it said.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -14,25 +12,9 @@
 
 namespace handoff {
 
-// A short text as its bytes in CBOR, made by the compiler: most of what we write is names.
-template <std::size_t Size>
-struct cbor_literal {
-  consteval cbor_literal(char const (&text)[Size]) {
-    static_assert(Size - 1 < 24, "the length fits into the head");
-    bytes[0] = static_cast<char>(0x60 + (Size - 1));
-    std::copy_n(text, Size - 1, bytes.begin() + 1);
-  }
-  std::array<char, Size> bytes{};
-};
-
 class cbor_writer {
  public:
   explicit cbor_writer(std::string& to) : to_(to) {}
-
-  template <cbor_literal Text>
-  void literal() {
-    to_.append(Text.bytes.data(), Text.bytes.size());
-  }
 
   void null() { byte(0xf6); }
   void boolean(bool value) { byte(value ? 0xf5 : 0xf4); }

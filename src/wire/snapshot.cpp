@@ -34,7 +34,7 @@ namespace {
 
 using json = nlohmann::json;
 
-constexpr char format_key[] = "handoff-snapshot";
+constexpr char const* format_key = "handoff-snapshot";
 
 bool has_release(snapshot const& s, generation_number g) {
   return std::ranges::find(s.releases, g, &kept_release::number) != s.releases.end();
@@ -86,9 +86,9 @@ result<std::string> encode_snapshot(snapshot const& s) {
   bytes.reserve(usual);
   cbor_writer to(bytes);
   to.begin_map(3);
-  write_member<format_key>(to, snapshot_format);
-  write_member<"program">(to, s.program);
-  write_member<"content">(to, s);
+  write_member(to, format_key, snapshot_format);
+  write_member(to, "program", s.program);
+  write_member(to, "content", s);
   if (bytes.size() > snapshot_bytes)
     return plain_failure("the snapshot has " + std::to_string(bytes.size()) + " bytes, at most " +
                          std::to_string(snapshot_bytes) + " can be kept");

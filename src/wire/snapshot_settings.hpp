@@ -8,11 +8,11 @@ struct handoff::writing<handoff::listener_address> {
   static void from(cbor_writer& to, listener_address const& a) {
     if (auto const* inet = std::get_if<inet_address>(&a)) {
       to.begin_map(2);
-      write_member<"host">(to, inet->host);
-      write_member<"port">(to, inet->port);
+      write_member(to, "host", inet->host);
+      write_member(to, "port", inet->port);
     } else if (auto const* path = std::get_if<unix_address>(&a)) {
       to.begin_map(1);
-      write_member<"path">(to, path->path);
+      write_member(to, "path", path->path);
     } else {
       to.text("systemd");
     }

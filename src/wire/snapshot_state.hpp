@@ -44,14 +44,13 @@ HANDOFF_KEPT(weight_step, weight)
 HANDOFF_KEPT(hold_step, at, time, checks, metrics)
 HANDOFF_KEPT(stop_step, instances)
 
-constexpr std::array<std::string_view, 6> kinds_of_step{"hook", "start", "check", "weight", "hold", "stop"};
+constexpr std::array<char const*, 6> kinds_of_step{"hook", "start", "check", "weight", "hold", "stop"};
 
 template <>
 struct writing<plan_step> {
   static void from(cbor_writer& to, plan_step const& step) {
     to.begin_map(1);
-    to.text(kinds_of_step.at(step.index()));
-    std::visit([&](auto const& s) { write_value(to, s); }, step);
+    std::visit([&](auto const& s) { write_member(to, kinds_of_step.at(step.index()), s); }, step);
   }
 };
 

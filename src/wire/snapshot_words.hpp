@@ -49,7 +49,7 @@ HANDOFF_WORDS(log_level, "debug", "info", "warning", "error")
 
 #undef HANDOFF_WORDS
 
-#define HANDOFF_WRITE_MEMBER(NAME) write_member<#NAME>(to, from.NAME);
+#define HANDOFF_WRITE_MEMBER(NAME) write_member(to, #NAME, from.NAME);
 #define HANDOFF_READ_MEMBER(NAME) read_member(from, #NAME, to.NAME);
 #define HANDOFF_KEPT(TYPE, ...)                                                         \
   static_assert(has_members<TYPE, count_names(#__VA_ARGS__)>(), "each member is kept"); \

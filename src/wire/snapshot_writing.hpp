@@ -29,9 +29,9 @@ void write_value(cbor_writer& to, T const& value) {
   writing<T>::from(to, value);
 }
 
-template <cbor_literal Name, class T>
-void write_member(cbor_writer& to, T const& value) {
-  to.literal<Name>();
+template <class T>
+void write_member(cbor_writer& to, std::string_view name, T const& value) {
+  to.text(name);
   write_value(to, value);
 }
 
@@ -116,10 +116,7 @@ template <class Value>
 struct writing<std::map<std::string, Value>> {
   static void from(cbor_writer& to, std::map<std::string, Value> const& all) {
     to.begin_map(all.size());
-    for (auto const& [name, value] : all) {
-      to.text(name);
-      write_value(to, value);
-    }
+    for (auto const& [name, value] : all) write_member(to, name, value);
   }
 };
 
